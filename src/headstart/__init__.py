@@ -1,0 +1,42 @@
+"""Headstart: transfer learning and fine-tuning with evidence.
+
+>>> import headstart as hs
+>>> sorted(hs.__all__)[:3]
+['Dataset', 'HeadstartError', 'Run']
+
+Importing this package is cheap: PyTorch is imported when a verb is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.errors import HeadstartError
+
+if TYPE_CHECKING:
+    from headstart.data import Dataset, load_data
+    from headstart.models import Backbone
+    from headstart.verbs import Run, evaluate, fit, predict, report, resume
+
+__version__ = "0.1.0"
+
+_where = {
+    "Dataset": "headstart.data",
+    "load_data": "headstart.data",
+    "Backbone": "headstart.models",
+    "Run": "headstart.verbs",
+    "evaluate": "headstart.verbs",
+    "fit": "headstart.verbs",
+    "predict": "headstart.verbs",
+    "report": "headstart.verbs",
+    "resume": "headstart.verbs",
+}
+
+__all__ = ["Backbone", "Dataset", "HeadstartError", "Run", "evaluate", "fit", "load_data", "predict", "report", "resume"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _where:
+        return getattr(importlib.import_module(_where[name]), name)
+    raise AttributeError(f"module 'headstart' has no attribute {name!r}")

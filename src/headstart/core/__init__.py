@@ -1,0 +1,1 @@
+"""What every room stands on: errors, the method registry, seeding, progress. Imports nothing heavy."""

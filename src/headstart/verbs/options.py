@@ -1,0 +1,96 @@
+"""The options of `fit`, checked at the border. Names are those of the command line with _ for -."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from headstart.core.errors import ConfigError, did_you_mean
+
+DEFAULT_MODEL = "sample:efficientnet_lite0"
+
+
+class FitOptions(BaseModel):
+    """Everything that a person can say about a run; the defaults are what the documentation calls the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # data
+    modality: Literal["image"] | None = None
+    image: str | None = Field(None, description="column of image paths (tables)")
+    label: str | None = Field(None, description="label column (tables)")
+    labels: tuple[str, ...] = Field((), description="several label columns")
+    task: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
+    valid: str | None = Field(None, description="data given for validation")
+    test: str | None = Field(None, description="data given for the test")
+    group: str | None = Field(None, description="column whose values never stand on two sides of a split")
+    split_by: str | None = Field(None, description="column of times: the latest are the test")
+    split_seed: int = 0
+    train_size: int | None = Field(None, ge=2, description="labelled samples used, validation included")
+    bad_images: Literal["skip", "refuse"] = "skip"
+
+    # model
+    model: str = DEFAULT_MODEL
+    arch: str | None = Field(None, description="architecture of a file: reference")
+    image_size: int | Literal["auto"] = "auto"
+    stage: str = Field("auto", description="auto, last, or the name of the stage where the network ends")
+
+    # strategy
+    strategy: str = "auto"
+    last_k: int = Field(2, ge=1, description="stages that `partial` trains")
+    metric: str = Field("auto", description="the metric that decides")
+    epochs: int | None = Field(None, ge=1)
+    lr: float | Literal["auto", "find"] = "auto"
+    layer_decay: float | None = Field(None, gt=0, le=1, description="factor of the rate from a stage to the one before")
+    batch_size: int | Literal["auto"] = "auto"
+    accumulate: int = Field(1, ge=1)
+    schedule: Literal["auto", "cosine", "one-cycle", "slanted-triangular", "constant"] = "auto"
+    warmup: float | None = Field(None, ge=0, lt=1, description="share of the steps")
+    weight_decay: float | None = Field(None, ge=0)
+    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    label_smoothing: float | None = Field(None, ge=0, lt=1)
+    class_weights: Literal["auto", "none", "balanced"] = "auto"
+    bn: Literal["auto", "freeze", "adapt"] = "auto"
+    ema: bool | None = None
+    patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping")
+    augment: Literal["auto", "none", "light", "strong"] = "auto"
+    mixup: float = Field(0.0, ge=0, description="alpha of mixup; 0 is off")
+    cutmix: float = Field(0.0, ge=0, description="alpha of cutmix; 0 is off")
+
+    # run
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    out: Path | None = None
+    examples: bool = Field(True, description="show the user's pictures in the report")
+
+    @field_validator("image_size")
+    @classmethod
+    def _size(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 8 <= value <= 2048:
+            raise ValueError("must be between 8 and 2048, or auto")
+        return value
+
+
+def make_options(given: dict[str, Any]) -> FitOptions:
+    """Check what was given.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key (with near keys) or a value out of range, one message for the first fault.
+    """
+    for key in given:
+        if key not in FitOptions.model_fields:
+            raise ConfigError(f"Unknown option {key!r}.", did_you_mean(key, FitOptions.model_fields))
+    try:
+        return FitOptions(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        hint = FitOptions.model_fields[key].description or ""
+        raise ConfigError(
+            f"Option {key!r} cannot be {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.", hint
+        ) from None
