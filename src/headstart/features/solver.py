@@ -1,0 +1,442 @@
+"""The exact probe: L2-regularised linear models for many strengths and folds, solved together as one batch.
+
+The objective of strength s and fold f, on standardised features x, is
+
+    (1 / sum_n w_fn) * sum_n w_fn * loss(W x_n + b, y_n)  +  (s / 2) * ||W||^2          (b is not penalised)
+
+with loss the softmax cross-entropy (single-label), the sigmoid cross-entropy (multi-label) or half the squared error
+(regression). So it equals scikit-learn's `LogisticRegression(C=1 / (s * sum_n w_fn))` for three classes or more and
+for every label of a multi-label task, and `Ridge(alpha=s * sum_n w_fn)`. scikit-learn writes two classes as one
+sigmoid, whose penalty is half that of a softmax: there `C = 2 / (s * sum_n w_fn)`.
+
+Regression has a closed form. The others go to an L-BFGS that is made for this batch:
+
+- the features are rotated once into the eigenbasis of their Gram matrix, which changes nothing (the penalty does not
+  see rotations) and makes the diagonal of the Hessian a good preconditioner;
+- all problems advance together, so one iteration costs two matrix products for the whole batch; the line search moves
+  along a line in the space of logits and needs none;
+- the objective is convex along that line, so the line search looks at slopes only: no differences of nearly equal
+  float32 losses.
+
+Source of the diagonal scaling by a curvature bound or estimate: D. Böhning, "Multinomial logistic regression
+algorithm", Annals of the Institute of Statistical Mathematics 44 (1992). L-BFGS: J. Nocedal, S. Wright, "Numerical
+Optimization", 2nd edition (2006), algorithm 7.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from headstart.core.errors import ModelError
+
+Kind = Literal["single-label", "multi-label", "regression"]
+
+HISTORY = 10
+"""Pairs of steps and gradient changes that L-BFGS remembers."""
+
+BATCH_BYTES = 2**29
+"""Problems are solved in chunks of about this much memory."""
+
+
+@dataclass(frozen=True)
+class ProbePath:
+    """Linear models of S strengths and F folds over D features with K outputs.
+
+    Attributes
+    ----------
+    kind
+        The task.
+    strengths
+        The S regularisation strengths.
+    weights, biases
+        (S, F, K, D) and (S, F, K), for standardised features (x - mean) / scale.
+    mean, scale
+        (D,), of all rows that were given to `fit_paths`.
+    converged, iterations
+        (S, F): whether the tolerance was reached, and after how many iterations.
+    """
+
+    kind: Kind
+    strengths: tuple[float, ...]
+    weights: Tensor
+    biases: Tensor
+    mean: Tensor
+    scale: Tensor
+    converged: Tensor
+    iterations: Tensor
+
+    def linear(self, strength: int, fold: int) -> tuple[Tensor, Tensor]:
+        """Weight (K, D) and bias (K,) of one model for features as they come (not standardised)."""
+        return fold_into_linear(self.weights[strength, fold], self.biases[strength, fold], self.mean, self.scale)
+
+
+def fit_paths(
+    x: Tensor,
+    y: Tensor,
+    kind: Kind,
+    outputs: int,
+    strengths: Sequence[float],
+    fold_weights: Tensor,
+    tolerance: float = 1e-3,
+    max_iterations: int = 200,
+) -> ProbePath:
+    """Fit one linear model per strength and fold.
+
+    Parameters
+    ----------
+    x
+        (N, D) features, float32, as they come. They are standardised with the statistics of all N rows, those held
+        out included: inputs may be looked at, labels may not.
+    y
+        (N,) class indices, -1 where missing (single-label); (N, K) zeros and ones, NaN where missing (multi-label);
+        (N,) or (N, K) numbers, NaN where missing (regression).
+    kind, outputs
+        The task, and K.
+    strengths
+        S positive numbers, in any order.
+    fold_weights
+        (F, N) weight of each sample in each fold, 0 where it is held out; class weights multiply.
+    tolerance
+        A model is done when its Newton decrement, sqrt(g' H^-1 g) with H the preconditioner, is below this; the
+        objective is then within about tolerance^2 / 2 of the optimum.
+    max_iterations
+        Models that are not done by then are returned as they are and marked not converged.
+
+    Returns
+    -------
+    ProbePath
+
+    Raises
+    ------
+    ModelError
+        If features are not finite.
+    ValueError
+        For shapes that do not fit, strengths that are not positive, or a fold without samples.
+    """
+    _check(x, y, kind, outputs, strengths, fold_weights)
+    mean, scale = standardisation(x)
+    rotated, basis = _rotate((x - mean) / scale)
+    design = torch.cat([rotated, torch.ones_like(rotated[:, :1])], dim=1)
+    targets, weights = _targets(y, kind, outputs, fold_weights.to(design))
+    s = torch.tensor(strengths, dtype=x.dtype, device=x.device)
+    if kind == "regression":
+        solution, iterations, converged = _solve_squared(design, targets, weights, s)
+    else:
+        solution, iterations, converged = _solve_in_chunks(
+            design, targets, weights, s, _LINKS[kind], tolerance, max_iterations
+        )
+    return ProbePath(
+        kind=kind,
+        strengths=tuple(float(v) for v in strengths),
+        weights=solution[..., :-1] @ basis.T,
+        biases=solution[..., -1],
+        mean=mean,
+        scale=scale,
+        converged=converged,
+        iterations=iterations,
+    )
+
+
+def predict(path: ProbePath, x: Tensor) -> Tensor:
+    """Logits (regression: values) of every model for features (N, D): (S, F, N, K)."""
+    return torch.einsum("nd,sfkd->sfnk", (x - path.mean) / path.scale, path.weights) + path.biases[:, :, None]
+
+
+def out_of_fold(path: ProbePath, x: Tensor, assignment: Tensor) -> Tensor:
+    """Logits of each sample by the models of the fold that held it out.
+
+    Parameters
+    ----------
+    path
+        Models of at least `assignment.max() + 1` folds.
+    x
+        (N, D) features.
+    assignment
+        (N,) the fold that holds each sample out; -1 gives NaN.
+
+    Returns
+    -------
+    Tensor
+        (S, N, K).
+    """
+    z = (x - path.mean) / path.scale
+    logits = z.new_full((len(path.strengths), len(z), path.biases.shape[-1]), torch.nan)
+    for fold in range(int(assignment.max()) + 1):
+        rows = (assignment == fold).nonzero().squeeze(1)
+        logits[:, rows] = z[rows] @ path.weights[:, fold].mT + path.biases[:, fold, None]
+    return logits
+
+
+def fold_weights_of(assignment: Tensor, folds: int, sample_weight: Tensor | None = None) -> Tensor:
+    """Weights (F, N) for `fit_paths`: fold f trains on every sample that it does not hold out.
+
+    >>> fold_weights_of(torch.tensor([0, 1, 1]), 2).tolist()
+    [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    inside = (assignment[None] != torch.arange(folds, device=assignment.device)[:, None]).float()
+    return inside if sample_weight is None else inside * sample_weight.to(inside)
+
+
+def fold_into_linear(weights: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (K, D) and bias (K,) that do on plain features what `weights` and `bias` do on standardised ones."""
+    folded = weights.double() / scale.double()
+    return folded.to(weights.dtype), (bias.double() - folded @ mean.double()).to(bias.dtype)
+
+
+def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and scale (D,) of features (N, D).
+
+    The scale is the standard deviation, but at least 1e-3 of the median deviation of the columns that vary: networks
+    have constant outputs (deviation 1e-33 to 1e-9), and dividing by those gives weights of 1e27.
+
+    >>> standardisation(torch.tensor([[0.0, 5.0], [2.0, 5.0]]))[1].tolist()
+    [1.0, 0.0010000000474974513]
+    """
+    variance, mean = torch.var_mean(x, dim=0, correction=0)
+    deviation = variance.sqrt()
+    varies = deviation > 1e-6 * deviation.max()
+    if not varies.any():
+        return mean, torch.ones_like(mean)
+    return mean, deviation.clamp(min=1e-3 * deviation[varies].median())
+
+
+def _check(
+    x: Tensor, y: Tensor, kind: Kind, outputs: int, strengths: Sequence[float], fold_weights: Tensor
+) -> None:
+    if x.ndim != 2 or not len(x) or fold_weights.ndim != 2 or {len(y), fold_weights.shape[1]} != {len(x)}:
+        raise ValueError(f"x {tuple(x.shape)}, y {tuple(y.shape)}, fold weights {tuple(fold_weights.shape)}")
+    if kind == "single-label" and (y.ndim != 1 or int(y.max()) >= outputs):
+        raise ValueError(f"labels must be (N,) indices below {outputs}")
+    if kind != "single-label" and y.reshape(len(y), -1).shape[1] != outputs:
+        raise ValueError(f"labels {tuple(y.shape)} for {outputs} outputs")
+    if not strengths or min(strengths) <= 0:
+        raise ValueError("strengths must be positive")
+    bad = ~torch.isfinite(x).all(dim=1)
+    if bad.any():
+        raise ModelError(
+            f"The features of {int(bad.sum())} of {len(x)} samples are not finite.",
+            "The model overflows on these inputs or its weights are damaged; try another model or --precision float32.",
+        )
+
+
+def _rotate(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Features in the eigenbasis of their Gram matrix, (N, R), and that basis, (D, R), R = min(N, D).
+
+    With fewer samples than features, QR first finds the space that the samples span; unlike the eigenvectors of the
+    N x N Gram matrix it keeps directions of small variance in float32.
+    """
+    basis = None
+    if z.shape[0] < z.shape[1]:
+        basis, triangle = torch.linalg.qr(z.T)
+        z = triangle.T
+    vectors = torch.linalg.eigh(z.T @ z).eigenvectors
+    return z @ vectors, vectors if basis is None else basis @ vectors
+
+
+def _targets(y: Tensor, kind: Kind, outputs: int, fold_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (K, N) without missing values, and weights (F, 1 or K, N) that are 0 there and sum to 1 over N."""
+    if kind == "single-label":
+        present = (y >= 0)[None]
+        targets = torch.nn.functional.one_hot(y.long().clamp(min=0), outputs).T.to(fold_weights)
+    else:
+        rows = y.reshape(len(y), outputs).T.to(fold_weights)
+        present, targets = ~rows.isnan(), rows.nan_to_num(nan=0.0)
+    weights = fold_weights[:, None] * present
+    total = weights.sum(dim=2, keepdim=True, dtype=torch.float64)
+    if (total.sum(dim=1) <= 0).any():
+        raise ValueError("a fold has no labelled samples")
+    return targets, (weights / total.clamp(min=1e-30)).to(fold_weights)
+
+
+def _solve_squared(design: Tensor, targets: Tensor, weights: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Closed form in float64: (S, F, K, R + 1), iterations and converged (S, F)."""
+    design, targets, weights, s = design.double(), targets.double(), weights.double(), s.double()
+    penalty = torch.ones_like(design[0])
+    penalty[-1] = 0
+    solution = design.new_zeros(len(s), len(weights), len(targets), design.shape[1])
+    for fold, of_fold in enumerate(weights):
+        for output, w in enumerate(of_fold):
+            if not w.any():
+                continue
+            gram, moment = design.T @ (w[:, None] * design), design.T @ (w * targets[output])
+            for i, strength in enumerate(s):
+                factor = torch.linalg.cholesky(gram + torch.diag(strength * penalty))
+                solution[i, fold, output] = torch.cholesky_solve(moment[:, None], factor)[:, 0]
+    counts = torch.ones(solution.shape[:2], dtype=torch.long, device=s.device)
+    return solution.float(), counts, counts.bool()
+
+
+class _Softmax:
+    """Classes exclude each other; logits are (P, K, N)."""
+
+    @staticmethod
+    def mean(logits: Tensor) -> Tensor:
+        return logits.softmax(dim=1)
+
+    @staticmethod
+    def curvature(p: Tensor, weights: Tensor, along: Tensor) -> Tensor:
+        """Second derivative (P,) of the loss along a direction in the space of logits."""
+        first = (p * along).sum(dim=1)
+        second = (p * along).mul_(along).sum(dim=1)
+        return ((second - first * first) * weights[:, 0]).sum(dim=1)
+
+    @staticmethod
+    def average(p: Tensor, weights: Tensor) -> Tensor:
+        """Average eigenvalue (P, 1, 1) of the Hessian with respect to the logits."""
+        spread = 1 - (p * p).sum(dim=1, keepdim=True)
+        return (spread * weights).sum(dim=2, keepdim=True) / max(p.shape[1] - 1, 1)
+
+
+class _Sigmoid:
+    """Labels are independent of each other; logits are (P, K, N)."""
+
+    @staticmethod
+    def mean(logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    @staticmethod
+    def curvature(p: Tensor, weights: Tensor, along: Tensor) -> Tensor:
+        return (p * (1 - p) * along).mul_(along).mul_(weights).sum(dim=(1, 2))
+
+    @staticmethod
+    def average(p: Tensor, weights: Tensor) -> Tensor:
+        return (p * (1 - p) * weights).sum(dim=2, keepdim=True)
+
+
+_Link = type[_Softmax] | type[_Sigmoid]
+_LINKS: dict[str, _Link] = {"single-label": _Softmax, "multi-label": _Sigmoid}
+
+
+def _solve_in_chunks(
+    design: Tensor, targets: Tensor, weights: Tensor, s: Tensor, link: _Link, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Solution (S, F, K, R + 1), iterations and converged (S, F); neighbours in strength share a chunk."""
+    samples, columns = design.shape
+    outputs, folds = len(targets), len(weights)
+    each = 4 * outputs * ((2 * HISTORY + 6) * columns + 8 * samples)
+    size = max(1, BATCH_BYTES // each)
+    parts = []
+    for problems in torch.arange(len(s) * folds, device=s.device).split(size):
+        batch = _Batch(design, targets, weights[problems % folds], s[problems // folds], link)
+        parts.append(batch.minimise(tolerance, max_iterations))
+    solution, iterations, converged = (torch.cat(part) for part in zip(*parts, strict=True))
+    shape = (len(s), folds)
+    return solution.reshape(*shape, outputs, columns), iterations.reshape(shape), converged.reshape(shape)
+
+
+class _Batch:
+    """P problems that are minimised together by preconditioned L-BFGS."""
+
+    def __init__(self, design: Tensor, targets: Tensor, weights: Tensor, s: Tensor, link: _Link) -> None:
+        self.design, self.targets, self.weights, self.link = design, targets, weights, link
+        self.penalty = s[:, None, None].repeat(1, 1, design.shape[1])
+        self.penalty[:, :, -1] = 0
+        self.squares = design.square().mean(dim=0)
+        self.x = design.new_zeros(len(s), len(targets), design.shape[1])
+        self.logits = design.new_zeros(len(s), len(targets), len(design))
+        self.p = link.mean(self.logits)
+        self.gradient = self._gradient()
+        self.memory: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def minimise(self, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Solution (P, K, R + 1), iterations (P,) and converged (P,)."""
+        solution = torch.empty_like(self.x)
+        iterations = torch.full((len(self.x),), max_iterations, device=self.x.device)
+        converged = torch.zeros_like(iterations, dtype=torch.bool)
+        active = torch.arange(len(self.x), device=self.x.device)
+        for iteration in range(max_iterations):
+            direction, slope = self._direction()
+            done = -slope < tolerance**2
+            iterations[active[done & ~converged[active]]] = iteration
+            converged[active[done]] = True
+            if done.all():
+                break
+            if done.float().mean() >= 0.2:  # dropping problems copies the others: not for each single one
+                solution[active[done]] = self.x[done]
+                active = active[~done]
+                self._keep(~done)
+                direction, slope = direction[~done], slope[~done]
+            self._step(direction, slope)
+        solution[active] = self.x
+        return solution, iterations, converged
+
+    def _gradient(self) -> Tensor:
+        residual = (self.p - self.targets).mul_(self.weights)
+        return (residual.flatten(0, 1) @ self.design).view_as(self.x).addcmul_(self.penalty, self.x)
+
+    def _direction(self) -> tuple[Tensor, Tensor]:
+        """Descent direction (P, K, R + 1) by the two-loop recursion, and the slope (P,) along it."""
+        inverse = 1 / (self.link.average(self.p, self.weights).clamp(min=1e-4) * self.squares + self.penalty)
+        q = self.gradient.clone()
+        shares = []
+        for step, change, rho in reversed(self.memory):
+            share = rho * _dot(step, q)
+            q -= share[:, None, None] * change
+            shares.append(share)
+        if self.memory:
+            step, change, rho = self.memory[-1]
+            size = torch.where(rho > 0, _dot(step, change) / _dot(change, inverse * change), 1.0)
+            inverse = inverse * size[:, None, None]
+        q *= inverse
+        for (step, change, rho), share in zip(self.memory, reversed(shares), strict=True):
+            q += (share - rho * _dot(change, q))[:, None, None] * step
+        slope = -_dot(q, self.gradient)
+        lost = ~(slope < 0)  # rounding can spoil the recursion at the very end of the way
+        if lost.any():
+            q[lost] = (inverse * self.gradient)[lost]
+            slope = -_dot(q, self.gradient)
+        return q.neg_(), slope
+
+    def _step(self, direction: Tensor, slope: Tensor) -> None:
+        along = (direction.flatten(0, 1) @ self.design.T).view_as(self.logits)
+        t = self._line_search(direction, along, slope)[:, None, None]
+        step = t * direction
+        self.x += step
+        self.logits += t * along
+        self.p = self.link.mean(self.logits)
+        before, self.gradient = self.gradient, self._gradient()
+        change = self.gradient - before
+        product = _dot(step, change)
+        usable = product > 1e-7 * _dot(step, step).sqrt() * _dot(change, change).sqrt()
+        self.memory.append((step, change, torch.where(usable, 1 / product, 0.0)))
+        del self.memory[:-HISTORY]
+
+    def _line_search(self, direction: Tensor, along: Tensor, slope: Tensor) -> Tensor:
+        """Step sizes (P,) where the slope has fallen to between -0.5 and 0.1 of what it was.
+
+        Newton's method on the slope, kept inside a bracket. The slope only grows with the step (convexity), so the
+        low end of the bracket always descends; it is returned where no step was accepted.
+        """
+        bend = _dot(direction, self.penalty * direction)
+        fixed = _dot(direction, self.penalty * self.x)
+        low, high = torch.zeros_like(slope), torch.full_like(slope, torch.inf)
+        t = torch.ones_like(slope)
+        accepted = torch.zeros_like(slope, dtype=torch.bool)
+        for _ in range(8):
+            p = self.link.mean(self.logits + t[:, None, None] * along)
+            now = ((p - self.targets) * self.weights).mul_(along).sum(dim=(1, 2)) + fixed + t * bend
+            accepted |= (now >= 0.5 * slope) & (now <= -0.1 * slope)
+            if accepted.all():
+                return t
+            low, high = torch.where(now < 0, t, low), torch.where(now < 0, high, t)
+            newton = t - now / (self.link.curvature(p, self.weights, along) + bend)
+            widest = torch.where(high.isinf(), 4 * t, high)
+            inside = (newton > low) & (newton < widest)
+            middle = torch.where(high.isinf(), widest, (low + high) / 2)
+            t = torch.where(accepted, t, torch.where(inside, newton, middle))
+        return torch.where(accepted, t, torch.where(low > 0, low, t))
+
+    def _keep(self, rows: Tensor) -> None:
+        for name in ("weights", "penalty", "x", "logits", "p", "gradient"):
+            setattr(self, name, getattr(self, name)[rows])
+        self.memory = [(step[rows], change[rows], rho[rows]) for step, change, rho in self.memory]
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product (P,) of two (P, K, R + 1) tensors."""
+    return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
