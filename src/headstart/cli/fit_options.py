@@ -1,0 +1,138 @@
+"""The options of `fit` as they are typed: a table from which the command's parameters are made.
+
+The names are the fields of `headstart.verbs.options.FitOptions`, which checks the values; nothing of it is
+imported here, so that `--help` stays quick. A test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+DATA, MODEL, STRATEGY, RUN = "Data", "Model", "Strategy", "Run"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One option: the field's name, its panel of the help, a word for its value, its help and its default.
+
+    `kind` is the Python type that typing must give; text is passed on as it is and checked by the verb.
+    """
+
+    name: str
+    panel: str
+    metavar: str
+    help: str
+    default: str = ""
+    kind: type = str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+ROWS = (
+    Row("image", DATA, "COLUMN", "Column of image paths (tables)."),
+    Row("label", DATA, "COLUMN", "Label column (tables)."),
+    Row("labels", DATA, "A,B,...", "Several label columns."),
+    Row("task", DATA, "KIND", "single-label, multi-label or regression.", "auto"),
+    Row("modality", DATA, "KIND", "What the samples are: image.", "found out"),
+    Row("valid", DATA, "PATH", "Data given for validation."),
+    Row("test", DATA, "PATH", "Data given for the test; read once, at the end."),
+    Row("group", DATA, "COLUMN", "Column whose values never stand on two sides of a split."),
+    Row("split_by", DATA, "COLUMN", "Column of times: the latest are the test."),
+    Row("split_seed", DATA, "N", "Seed of the split; --seed never moves it.", "0", int),
+    Row("train_size", DATA, "N", "Labelled samples used, validation included.", "all", int),
+    Row("bad_images", DATA, "POLICY", "Unreadable pictures: skip (up to a limit) or refuse.", "skip"),
+    Row(
+        "model", MODEL, "REF", "Such as sample:…, timm:…, hf:…, file:…, run:… .", "sample:efficientnet_lite0"
+    ),
+    Row("arch", MODEL, "NAME", "Architecture of a file: reference (a timm name)."),
+    Row("image_size", MODEL, "PX", "Edge in pixels, or auto: the smallest size that pays.", "auto"),
+    Row("stage", MODEL, "NAME", "Where the network ends: auto, last or a stage.", "auto"),
+    Row("strategy", STRATEGY, "NAME", "See `headstart methods --kind strategy`.", "auto"),
+    Row("last_k", STRATEGY, "N", "Stages that `partial` trains.", "2", int),
+    Row("metric", STRATEGY, "NAME", "The metric that decides.", "auto"),
+    Row("epochs", STRATEGY, "N", "Epochs of training, at most.", "by strategy", int),
+    Row("lr", STRATEGY, "RATE", "Learning rate, or auto, or find.", "auto"),
+    Row(
+        "layer_decay",
+        STRATEGY,
+        "X",
+        "Factor of the rate from a stage to the one before.",
+        "by strategy",
+        float,
+    ),
+    Row("batch_size", STRATEGY, "N", "Pictures in a batch, or auto.", "auto"),
+    Row("accumulate", STRATEGY, "N", "Batches whose gradients make one step.", "1", int),
+    Row("schedule", STRATEGY, "NAME", "cosine, one-cycle, slanted-triangular or constant.", "auto"),
+    Row("warmup", STRATEGY, "SHARE", "Share of the steps in which the rate rises.", "by schedule", float),
+    Row(
+        "weight_decay", STRATEGY, "X", "Decay of weights; norms and biases are spared.", "by strategy", float
+    ),
+    Row("clip", STRATEGY, "NORM", "Largest gradient norm.", "by strategy", float),
+    Row(
+        "label_smoothing", STRATEGY, "X", "Share of the target spread over all classes.", "by strategy", float
+    ),
+    Row("class_weights", STRATEGY, "HOW", "none, or balanced where classes are unequal.", "auto"),
+    Row("bn", STRATEGY, "HOW", "BatchNorm's statistics: freeze or adapt.", "auto"),
+    Row("ema", STRATEGY, "", "Average the weights over the steps.", "if better", bool),
+    Row("patience", STRATEGY, "N", "Epochs without improvement before stopping.", "by strategy", int),
+    Row("augment", STRATEGY, "HOW", "none, light or strong.", "auto"),
+    Row("mixup", STRATEGY, "ALPHA", "Strength of mixup; 0 is off.", "0", float),
+    Row("cutmix", STRATEGY, "ALPHA", "Strength of cutmix; 0 is off.", "0", float),
+    Row("seed", RUN, "N", "Seed of everything but the split.", "0", int),
+    Row("device", RUN, "NAME", "cpu, cuda or mps (untested).", "auto"),
+    Row("precision", RUN, "NAME", "float32 or bfloat16.", "auto"),
+    Row("out", RUN, "FOLDER", "The run folder.", "runs/NAME"),
+    Row("examples", RUN, "", "Keep pictures of the data out of the report.", "yes", bool),
+)
+
+
+def with_fit_options(command: Any) -> Any:
+    """Decorator: gives `command(..., **options)` one parameter per row, None where nothing was typed."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    rows = [_parameter(row) for row in ROWS]
+    command.__signature__ = signature.replace(parameters=[*own, *rows])
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *rows]}
+    return command
+
+
+def _parameter(row: Row) -> inspect.Parameter:
+    flag = row.flag
+    if row.kind is bool:
+        # Where the default is yes, only the form that says no is worth a line of the help.
+        flag = f"{'' if row.default == 'yes' else row.flag} /--no-{row.flag[2:]}"
+    help_ = f"{row.help} ({row.default})" if row.default else row.help
+    option = typer.Option(
+        None,
+        flag,
+        help=help_,
+        metavar=row.metavar or None,
+        show_default=False,
+        rich_help_panel=row.panel,
+    )
+    kind: Any = row.kind | None
+    return inspect.Parameter(row.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)
+
+
+def typed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were typed, with the columns of `--labels a,b` taken apart."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if "labels" in given:
+        given["labels"] = columns(given["labels"])
+    return given
+
+
+def columns(text: str) -> tuple[str, ...]:
+    """Column names out of a comma-separated list.
+
+    >>> columns("age, smiling")
+    ('age', 'smiling')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())

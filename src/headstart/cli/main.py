@@ -1,0 +1,133 @@
+"""The entry point: which commands there are, and the quiet environment that they run in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from headstart import __version__
+from headstart.cli import (
+    demo,
+    doctor,
+    evaluate,
+    failures,
+    fit,
+    methods,
+    models,
+    predict,
+    report,
+    resume,
+    samples,
+)
+from headstart.core.errors import ConfigError, did_you_mean
+
+LATER = ("adapt", "pretrain", "rank", "check", "shift", "compare", "export", "cache")
+"""Commands that are planned and not there yet; typing one says so."""
+
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Keeps the libraries' own bars and notices off the terminal; what the user has set stays as it is."""
+
+
+class _Commands(TyperGroup):
+    """The group of all commands; it knows the names near a typo, and what is not there yet."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name in LATER:
+            raise ConfigError(
+                f"The command {name!r} is not there yet.", "There are: " + ", ".join(self.commands) + "."
+            )
+        if name not in self.commands:
+            raise ConfigError(f"There is no command {name!r}.", did_you_mean(name, self.commands))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        # Typer turns a KeyboardInterrupt into a silent exit and a closed pipe into exit code 1, so they are
+        # caught before it sees them.
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise failures.Stopped(getattr(stop, "run", None)) from None
+        except BrokenPipeError:
+            raise failures.NobodyReads from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    invoke_without_command=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+
+
+@app.callback()
+def _start(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Fine-tune pretrained networks on your own pictures, with evidence.
+
+    First use: [bold]headstart demo[/bold], then [bold]headstart fit FOLDER[/bold] on a folder that has one
+    subfolder of pictures per class.
+    """
+    if version:
+        print(f"headstart {__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+_TRAIN, _USE, _LOOK = "Train", "Use a model", "Look around"
+app.command("demo", rich_help_panel=_TRAIN)(demo.command)
+app.command("fit", rich_help_panel=_TRAIN)(fit.command)
+app.command("resume", rich_help_panel=_TRAIN)(resume.command)
+app.command("predict", rich_help_panel=_USE)(predict.command)
+app.command("evaluate", rich_help_panel=_USE)(evaluate.command)
+app.command("report", rich_help_panel=_USE)(report.command)
+app.command("models", rich_help_panel=_LOOK)(models.command)
+app.command("methods", rich_help_panel=_LOOK)(methods.command)
+app.command("samples", rich_help_panel=_LOOK)(samples.command)
+app.command("doctor", rich_help_panel=_LOOK)(doctor.command)
+
+
+def _be_quiet() -> None:
+    """Keep the libraries' warnings, logs and bars off the terminal; `python -W` still shows warnings."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for worker processes
+    # Without a handler, Python's logging of last resort prints every library's warnings.
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 is success, 2 a mistake of the user, 1 a bug, 130 Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets "?", not a traceback
+    _be_quiet()
+    sys.exit(failures.guard(lambda: _run(arguments), arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    code = typer.main.get_command(app).main(args=arguments, prog_name="headstart", standalone_mode=False)
+    sys.stdout.flush()  # here, so that a closed pipe is noticed while it can still be handled
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,75 @@
+"""`headstart methods`: every method, what it does and where it comes from."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+
+from headstart.cli.output import AsJson, console, print_json, print_table, working
+from headstart.core.errors import ConfigError, did_you_mean
+
+ROOMS = ("headstart.data", "headstart.train", "headstart.finetune")
+"""The rooms whose methods register when they are imported."""
+
+
+def command(
+    kind: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Only this kind, such as strategy.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(metavar="FAMILY", help="Defaults for cnn, transformer or rnn.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the methods: strategies, schedules, augmentations, ..."""
+    from headstart.core.registry import FAMILIES
+    from headstart.core.registry import methods as registered
+
+    if family is not None and family not in FAMILIES:
+        raise ConfigError(f"There is no family {family!r}.", did_you_mean(family, FAMILIES))
+    with working():
+        for room in ROOMS:
+            importlib.import_module(room)
+    found = registered()
+    kinds = list(dict.fromkeys(method.kind for method in found))
+    if kind is not None and kind not in kinds:
+        raise ConfigError(f"There is no kind of method {kind!r}.", did_you_mean(kind, kinds))
+    rows = [_row(method, family) for method in found if kind in (None, method.kind)]
+    if as_json:
+        print_json(rows)
+        return
+    for one in kinds if kind is None else [kind]:
+        console().print(f"{one}")
+        print_table(
+            ["name", "what", "source", "defaults"],
+            [
+                (r["name"], r["summary"], r["source"], _defaults(r["defaults"]))
+                for r in rows
+                if r["kind"] == one
+            ],
+        )
+        console().print()
+
+
+def _row(method: Any, family: str | None) -> dict[str, Any]:
+    defaults = method.defaults if family is None else {family: method.defaults_for(family)}
+    return {
+        "kind": method.kind,
+        "name": method.name,
+        "summary": method.summary,
+        "source": method.source,
+        "defaults": {name: dict(values) for name, values in defaults.items()},
+        "needs": sorted(method.needs),
+    }
+
+
+def _defaults(defaults: dict[str, dict[str, Any]]) -> str:
+    """Defaults in a cell: those of every family first, without its name."""
+    lines = []
+    for family, values in defaults.items():
+        if values:
+            text = ", ".join(f"{name} {value}" for name, value in values.items())
+            lines.append(text if family == "any" or len(defaults) == 1 else f"{family}: {text}")
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""`headstart models`: which pretrained models there are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from headstart.cli.output import AsJson, console, print_json, print_table, working
+
+
+def command(
+    query: Annotated[str | None, typer.Argument(help="Part of a name, such as resnet.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List pretrained models: those available offline, or those whose name holds QUERY."""
+    from headstart.models import list_models
+
+    with working():
+        rows = list_models(query)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        console().print(f"No model's name holds {query!r}.")
+        return
+    print_table(
+        ["reference", "parameters", "px", "licence", "offline", "source"],
+        [
+            (
+                row["reference"],
+                _millions(row.get("parameters")),
+                str(row.get("image_size") or "–"),
+                str(row.get("licence") or "–"),
+                "yes" if row.get("offline") else "no",
+                str(row.get("source") or "–"),
+            )
+            for row in rows
+        ],
+        right=["parameters", "px"],
+    )
+
+
+def _millions(parameters: int | None) -> str:
+    return "–" if parameters is None else f"{parameters / 1e6:.1f} M"

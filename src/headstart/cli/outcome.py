@@ -1,0 +1,112 @@
+"""What a person reads after `fit`, `resume` and `demo`: what was chosen, how good it is, what next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.cli.output import console, interval, number, print_command, print_json, print_table, seconds
+
+BASELINES = {
+    "linear_probe": "Linear probe, last layer",
+    "raw_features": "Logistic regression, pixels",
+    "majority": "Majority class",
+}
+"""Names of the baselines for a person, best informed first."""
+
+REGRESSION_BASELINES = {"raw_features": "Ridge regression, pixels", "majority": "Mean of the labels"}
+
+
+def print_outcome(run: Any, as_json: bool) -> None:
+    """Print what came out of a run: report.json's content and "run", or a page of text.
+
+    Parameters
+    ----------
+    run
+        A `headstart.verbs.Run` that has ended.
+    """
+    if as_json:
+        print_json({**run.data, "run": str(run.path)})
+        return
+    out = console()
+    out.print(_headline(run.data))
+    for reason in run.data["strategy"].get("reasons", [])[:4]:
+        out.print(f"- {reason}")
+    out.print()
+    _print_scores(run.data)
+    guard = run.data.get("guard") or {}
+    if guard.get("verdict"):
+        out.print()
+        out.print(f"Does transfer pay? {guard['verdict']}. {guard.get('text', '')}".rstrip())
+    warnings = [n["text"] for n in _notes(run.data) if n["level"] == "warning"]
+    for text in dict.fromkeys(warnings):
+        out.print(f"Note: {text}")
+    out.print()
+    _print_places(run)
+
+
+def _headline(data: Mapping[str, Any]) -> str:
+    model, strategy, facts = data["model"], data["strategy"], data["data"]
+    parts = ", ".join(f"{n:,} {part}" for part, n in facts["parts"].items())
+    cut = f", cut after {model['stage']}" if model.get("truncated") else ""
+    asked = " (chosen)" if strategy.get("asked") == "auto" else ""
+    cost = seconds(data["cost"]["seconds"])
+    return (
+        f"{facts['name']} ({parts}): {model['reference']}{cut}, {model['image_size']} px, "
+        f"strategy {strategy['name']}{asked}, in {cost}."
+    )
+
+
+def _print_scores(data: Mapping[str, Any]) -> None:
+    part = "test" if data["metrics"].get("test") else "validation"
+    metric = data["metric"]
+    names = {**BASELINES, **(REGRESSION_BASELINES if data["task"]["kind"] == "regression" else {})}
+    ours = data["metrics"][part].get(metric)
+    rows = [("This model", _value(ours), interval(ours))]
+    for key, name in names.items():
+        baseline = (data["baselines"].get(key) or {}).get(part, {}).get(metric)
+        if baseline is not None:
+            rows.append((name, _value(baseline), interval(baseline)))
+    heading = f"{part} {metric.replace('_', ' ')}"
+    print_table(["", heading, "95% interval"], rows, right=[heading, "95% interval"])
+
+
+def _value(metric: Mapping[str, float | None] | None) -> str:
+    return number(metric["value"]) if metric else "–"
+
+
+def _notes(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [*data.get("notes", []), *data["data"].get("notes", []), *data["model"].get("notes", [])]
+
+
+def _print_places(run: Any) -> None:
+    path = Path(run.path)
+    folder = shlex.quote(str(path))
+    out = console()
+    out.print(f"Report: {path / 'report.html'}", soft_wrap=True)
+    out.print(f"Model:  {path / 'bundle'}", soft_wrap=True)
+    out.print("Next:")
+    print_command(f"headstart predict {folder} PICTURES...")
+    print_command(f"headstart evaluate {folder} DATA")
+    if run.data.get("status", "finished") != "finished":
+        print_command(f"headstart resume {folder}")
+
+
+def print_estimate(estimate: Mapping[str, Any]) -> None:
+    """Print what `--dry-run` found out: one line per fact, the facts of a part indented below its name."""
+    _print_facts(estimate, 0)
+
+
+def _print_facts(facts: Mapping[str, Any], depth: int) -> None:
+    out = console()
+    for name, value in facts.items():
+        start = "  " * depth + str(name).replace("_", " ")
+        if isinstance(value, Mapping):
+            out.print(f"{start}:")
+            _print_facts(value, depth + 1)
+        elif isinstance(value, list | tuple):
+            out.print(f"{start}: {', '.join(map(str, value)) or '–'}")
+        else:
+            out.print(f"{start}: {number(value) if isinstance(value, float) else value}")

@@ -1,0 +1,93 @@
+"""`headstart predict`: what a model says about new samples."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headstart.cli.output import AsJson, number, print_json, print_table, working
+from headstart.core.errors import ConfigError
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a bundle.")],
+    inputs: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
+    top: Annotated[int, typer.Option(min=1, metavar="K", help="How many classes to say for each.")] = 1,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: id, predicted, confidence, ...")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the classes (or numbers) of new pictures.
+
+    Inputs that cannot be read are named; the exit code is 2 where none of them could.
+    """
+    if as_csv and as_json:
+        raise ConfigError("--csv and --json cannot both be printed.", "Choose one.")
+    from headstart import verbs
+
+    with working():
+        rows = verbs.predict(model, inputs, top=top, device=device)
+    if as_json:
+        print_json(rows)
+    elif as_csv:
+        _write_csv(rows, top)
+    else:
+        _print_rows(rows, top)
+    bad = [row for row in rows if "error" in row]
+    if bad:
+        print(f"{len(bad)} of {len(rows)} could not be read.", file=sys.stderr)
+    if rows and len(bad) == len(rows):
+        raise typer.Exit(2)
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], top: int) -> None:
+    """One line per input; the further classes of `--top` in columns of their own, errors in the last."""
+    further = [name for k in range(2, top + 1) for name in (f"class_{k}", f"probability_{k}")]
+    # The csv module ends lines with \r\n by default, which shell tools do not expect.
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["id", "predicted", "confidence", *further, "error"])
+    for row in rows:
+        others = [
+            cell for entry in row.get("top", [])[1:top] for cell in (entry["class"], entry["probability"])
+        ]
+        others += [""] * (len(further) - len(others))
+        predicted = _text(row.get("predicted", ""))
+        writer.writerow([row["id"], predicted, row.get("confidence", ""), *others, row.get("error", "")])
+
+
+def _print_rows(rows: Sequence[dict[str, Any]], top: int) -> None:
+    classes = any("confidence" in row for row in rows)
+    columns = ["input", "predicted", *(["confidence"] if classes else []), *(["further"] if top > 1 else [])]
+    print_table(columns, [_cells(row, columns) for row in rows], right=["confidence"])
+
+
+def _cells(row: dict[str, Any], columns: Sequence[str]) -> list[str]:
+    if "error" in row:
+        return [_short(row["id"]), f"cannot be read: {row['error']}", *[""] * (len(columns) - 2)]
+    further = ", ".join(f"{e['class']} {number(e['probability'])}" for e in row.get("top", [])[1:])
+    cells = {
+        "input": _short(row["id"]),
+        "predicted": _text(row["predicted"]),
+        "confidence": number(row.get("confidence")),
+        "further": further,
+    }
+    return [cells[name] for name in columns]
+
+
+def _text(predicted: Any) -> str:
+    if isinstance(predicted, list | tuple):
+        return ", ".join(map(str, predicted)) or "none"
+    return number(predicted) if isinstance(predicted, float) else str(predicted)
+
+
+def _short(path: str, most: int = 40) -> str:
+    """A path that leaves room for the rest of the table."""
+    if len(path) <= most:
+        return path
+    name = Path(path).name
+    return "…/" + name if len(name) < most - 2 else "…" + path[-most + 1 :]
