@@ -108,11 +108,12 @@ def _parameter(row: Row) -> inspect.Parameter:
     if row.kind is bool:
         # Where the default is yes, only the form that says no is worth a line of the help.
         flag = f"{'' if row.default == 'yes' else row.flag} /--no-{row.flag[2:]}"
-    help_ = f"{row.help} ({row.default})" if row.default else row.help
+    # "(yes)" beside the form that says no would mislead.
+    shown = f" ({row.default})" if row.default and row.default != "yes" else ""
     option = typer.Option(
         None,
         flag,
-        help=help_,
+        help=row.help + shown,
         metavar=row.metavar or None,
         show_default=False,
         rich_help_panel=row.panel,
