@@ -4,23 +4,23 @@ The objective of strength s and fold f, on standardised features x, is
 
     (1 / sum_n w_fn) * sum_n w_fn * loss(W x_n + b, y_n)  +  (s / 2) * ||W||^2          (b is not penalised)
 
-with loss the softmax cross-entropy (single-label), the sigmoid cross-entropy (multi-label) or half the squared error
-(regression). So it equals scikit-learn's `LogisticRegression(C=1 / (s * sum_n w_fn))` for three classes or more and
-for every label of a multi-label task, and `Ridge(alpha=s * sum_n w_fn)`. scikit-learn writes two classes as one
-sigmoid, whose penalty is half that of a softmax: there `C = 2 / (s * sum_n w_fn)`.
+with loss the softmax cross-entropy (single-label), the sigmoid cross-entropy (multi-label) or half the
+squared error (regression). So it equals scikit-learn's `LogisticRegression(C=1 / (s * sum_n w_fn))` for three
+classes or more and for every label of a multi-label task, and `Ridge(alpha=s * sum_n w_fn)`. scikit-learn
+writes two classes as one sigmoid, whose penalty is half that of a softmax: there `C = 2 / (s * sum_n w_fn)`.
 
 Regression has a closed form. The others go to an L-BFGS that is made for this batch:
 
-- the features are rotated once into the eigenbasis of their Gram matrix, which changes nothing (the penalty does not
-  see rotations) and makes the diagonal of the Hessian a good preconditioner;
-- all problems advance together, so one iteration costs two matrix products for the whole batch; the line search moves
-  along a line in the space of logits and needs none;
-- the objective is convex along that line, so the line search looks at slopes only: no differences of nearly equal
-  float32 losses.
+- the features are rotated once into the eigenbasis of their Gram matrix, which changes nothing (the penalty
+  does not see rotations) and makes the diagonal of the Hessian a good preconditioner;
+- all problems advance together, so one iteration costs two matrix products for the whole batch; the line
+  search moves along a line in the space of logits and needs none;
+- the objective is convex along that line, so the line search looks at slopes only: no differences of nearly
+  equal float32 losses.
 
 Source of the diagonal scaling by a curvature bound or estimate: D. Böhning, "Multinomial logistic regression
-algorithm", Annals of the Institute of Statistical Mathematics 44 (1992). L-BFGS: J. Nocedal, S. Wright, "Numerical
-Optimization", 2nd edition (2006), algorithm 7.4.
+algorithm", Annals of the Institute of Statistical Mathematics 44 (1992). L-BFGS: J. Nocedal, S. Wright,
+"Numerical Optimization", 2nd edition (2006), algorithm 7.4.
 """
 
 from __future__ import annotations
@@ -72,9 +72,12 @@ class ProbePath:
 
     def linear(self, strength: int, fold: int) -> tuple[Tensor, Tensor]:
         """Weight (K, D) and bias (K,) of one model for features as they come (not standardised)."""
-        return fold_into_linear(self.weights[strength, fold], self.biases[strength, fold], self.mean, self.scale)
+        return fold_into_linear(
+            self.weights[strength, fold], self.biases[strength, fold], self.mean, self.scale
+        )
 
 
+@torch.no_grad()
 def fit_paths(
     x: Tensor,
     y: Tensor,
@@ -82,7 +85,7 @@ def fit_paths(
     outputs: int,
     strengths: Sequence[float],
     fold_weights: Tensor,
-    tolerance: float = 1e-3,
+    tolerance: float = 2e-3,
     max_iterations: int = 200,
 ) -> ProbePath:
     """Fit one linear model per strength and fold.
@@ -90,11 +93,11 @@ def fit_paths(
     Parameters
     ----------
     x
-        (N, D) features, float32, as they come. They are standardised with the statistics of all N rows, those held
-        out included: inputs may be looked at, labels may not.
+        (N, D) features, float32, as they come. They are standardised with the statistics of all N rows, those
+        held out included: inputs may be looked at, labels may not.
     y
-        (N,) class indices, -1 where missing (single-label); (N, K) zeros and ones, NaN where missing (multi-label);
-        (N,) or (N, K) numbers, NaN where missing (regression).
+        (N,) class indices, -1 where missing (single-label); (N, K) zeros and ones, NaN where missing
+        (multi-label); (N,) or (N, K) numbers, NaN where missing (regression).
     kind, outputs
         The task, and K.
     strengths
@@ -102,8 +105,8 @@ def fit_paths(
     fold_weights
         (F, N) weight of each sample in each fold, 0 where it is held out; class weights multiply.
     tolerance
-        A model is done when its Newton decrement, sqrt(g' H^-1 g) with H the preconditioner, is below this; the
-        objective is then within about tolerance^2 / 2 of the optimum.
+        A model is done when its Newton decrement, sqrt(g' H^-1 g) with H the preconditioner, is below this;
+        the objective is then within about tolerance^2 of the optimum.
     max_iterations
         Models that are not done by then are returned as they are and marked not converged.
 
@@ -183,7 +186,7 @@ def fold_weights_of(assignment: Tensor, folds: int, sample_weight: Tensor | None
 
 
 def fold_into_linear(weights: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (K, D) and bias (K,) that do on plain features what `weights` and `bias` do on standardised ones."""
+    """Weight (K, D) and bias (K,) for plain features that equal `weights` and `bias` on standardised ones."""
     folded = weights.double() / scale.double()
     return folded.to(weights.dtype), (bias.double() - folded @ mean.double()).to(bias.dtype)
 
@@ -191,8 +194,8 @@ def fold_into_linear(weights: Tensor, bias: Tensor, mean: Tensor, scale: Tensor)
 def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale (D,) of features (N, D).
 
-    The scale is the standard deviation, but at least 1e-3 of the median deviation of the columns that vary: networks
-    have constant outputs (deviation 1e-33 to 1e-9), and dividing by those gives weights of 1e27.
+    The scale is the standard deviation, but at least 1e-3 of the median deviation of the columns that vary:
+    networks have constant outputs (deviation 1e-33 to 1e-9), and dividing by those gives weights of 1e27.
 
     >>> standardisation(torch.tensor([[0.0, 5.0], [2.0, 5.0]]))[1].tolist()
     [1.0, 0.0010000000474974513]
@@ -220,15 +223,15 @@ def _check(
     if bad.any():
         raise ModelError(
             f"The features of {int(bad.sum())} of {len(x)} samples are not finite.",
-            "The model overflows on these inputs or its weights are damaged; try another model or --precision float32.",
+            "The model overflows on them or is damaged; try --precision float32 or another model.",
         )
 
 
 def _rotate(z: Tensor) -> tuple[Tensor, Tensor]:
     """Features in the eigenbasis of their Gram matrix, (N, R), and that basis, (D, R), R = min(N, D).
 
-    With fewer samples than features, QR first finds the space that the samples span; unlike the eigenvectors of the
-    N x N Gram matrix it keeps directions of small variance in float32.
+    With fewer samples than features, QR first finds the space that the samples span; unlike the eigenvectors
+    of the N x N Gram matrix it keeps directions of small variance in float32.
     """
     basis = None
     if z.shape[0] < z.shape[1]:
@@ -239,7 +242,7 @@ def _rotate(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _targets(y: Tensor, kind: Kind, outputs: int, fold_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets (K, N) without missing values, and weights (F, 1 or K, N) that are 0 there and sum to 1 over N."""
+    """Targets (K, N), and weights (F, 1 or K, N) that are 0 where a label is missing and sum to 1 over N."""
     if kind == "single-label":
         present = (y >= 0)[None]
         targets = torch.nn.functional.one_hot(y.long().clamp(min=0), outputs).T.to(fold_weights)
@@ -253,7 +256,9 @@ def _targets(y: Tensor, kind: Kind, outputs: int, fold_weights: Tensor) -> tuple
     return targets, (weights / total.clamp(min=1e-30)).to(fold_weights)
 
 
-def _solve_squared(design: Tensor, targets: Tensor, weights: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _solve_squared(
+    design: Tensor, targets: Tensor, weights: Tensor, s: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Closed form in float64: (S, F, K, R + 1), iterations and converged (S, F)."""
     design, targets, weights, s = design.double(), targets.double(), weights.double(), s.double()
     penalty = torch.ones_like(design[0])
@@ -313,7 +318,13 @@ _LINKS: dict[str, _Link] = {"single-label": _Softmax, "multi-label": _Sigmoid}
 
 
 def _solve_in_chunks(
-    design: Tensor, targets: Tensor, weights: Tensor, s: Tensor, link: _Link, tolerance: float, max_iterations: int
+    design: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    s: Tensor,
+    link: _Link,
+    tolerance: float,
+    max_iterations: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Solution (S, F, K, R + 1), iterations and converged (S, F); neighbours in strength share a chunk."""
     samples, columns = design.shape
@@ -409,8 +420,8 @@ class _Batch:
     def _line_search(self, direction: Tensor, along: Tensor, slope: Tensor) -> Tensor:
         """Step sizes (P,) where the slope has fallen to between -0.5 and 0.1 of what it was.
 
-        Newton's method on the slope, kept inside a bracket. The slope only grows with the step (convexity), so the
-        low end of the bracket always descends; it is returned where no step was accepted.
+        Newton's method on the slope, kept inside a bracket. The slope only grows with the step (convexity),
+        so the low end of the bracket always descends; it is returned where no step was accepted.
         """
         bend = _dot(direction, self.penalty * direction)
         fixed = _dot(direction, self.penalty * self.x)
