@@ -1,0 +1,1 @@
+"""Figures of the report, one module per theme; each function takes plain data and gives inline SVG."""

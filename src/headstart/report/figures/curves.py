@@ -1,0 +1,147 @@
+"""Learning curves and learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from headstart.report.figures.palette import BLUE, GREEN, MUTED, ORANGE, sequential
+from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
+from headstart.report.formats import clean, number
+from headstart.report.history import Curve, Rates
+from headstart.report.words import MetricWords
+
+
+def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Markup:
+    """Loss and metric over epochs for one candidate; several folds are drawn as thinner lines of equal colour.
+
+    Parameters
+    ----------
+    runs
+        Curves of one candidate; at least one.
+    metric
+        How the validation metric is called.
+    name
+        Unique on the page.
+    """
+    with drawing():
+        figure = new_figure(920, 270)
+        loss, score = figure.subplots(1, 2)
+        for i, run in enumerate(runs):
+            width = 1.8 if len(runs) == 1 else 1.0
+            first = i == 0
+            _line(loss, run.epochs, run.train_loss, ORANGE, "--", width, "training" if first else None)
+            _line(loss, run.epochs, run.validation_loss, BLUE, "-", width, "validation" if first else None)
+            _line(
+                score,
+                run.epochs,
+                run.validation_metric,
+                BLUE,
+                "-",
+                width,
+                "weights as trained" if first else None,
+            )
+            _line(
+                score,
+                run.epochs,
+                run.ema_metric,
+                GREEN,
+                "-.",
+                width,
+                "averaged weights (EMA)" if first else None,
+            )
+        longest = max(runs, key=lambda run: len(run.epochs))
+        for axes, title in ((loss, "Loss (lower is better)"), (score, f"Validation: {metric.title}")):
+            axes.set_title(title)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            _mark_phases(axes, longest.phases)
+            soften(axes)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="best")
+        if metric.percent:
+            score.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        return to_svg(figure, name, f"Learning curves of {clean(longest.stage)}", _told(longest, metric))
+
+
+def _line(
+    axes: Axes, x: list[int], y: list[float | None], colour: str, style: str, width: float, label: str | None
+) -> None:
+    if any(v is not None for v in y):
+        values = np.array([np.nan if v is None else v for v in y])
+        size = 3.5 if len(x) <= 30 else 0
+        # matplotlib leaves labels that start with _ out of the legend
+        axes.plot(
+            x, values, style, color=colour, linewidth=width, marker="o", markersize=size, label=label or "_"
+        )
+
+
+def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
+    """A thin line where a phase ends, and the phases' names where there are several."""
+    if len(phases) < 2:
+        return
+    for start, phase in phases:
+        if start > phases[0][0]:
+            axes.axvline(start - 0.5, color=MUTED, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            clean(phase, 14), (start, 1), (2, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
+            fontsize=8, color=MUTED, va="bottom",
+        )  # fmt: skip
+    axes.set_title(axes.get_title(loc="left"), pad=16)
+
+
+def _told(run: Curve, metric: MetricWords) -> str:
+    parts = [f"{len(run.epochs)} epochs."]
+    for label, values in (
+        ("training loss", run.train_loss),
+        ("validation loss", run.validation_loss),
+        (f"validation {metric.title}", run.validation_metric),
+        ("the same with averaged weights", run.ema_metric),
+    ):
+        known = [v for v in values if v is not None]
+        if known:
+            parts.append(f"{label} from {number(known[0])} to {number(known[-1])}.")
+    return " ".join(parts)
+
+
+def learning_rates(run: Rates, name: str) -> Markup:
+    """Learning rate of every stage of the network over steps, on a logarithmic axis."""
+    with drawing():
+        figure = new_figure(640, 300 if len(run.lines) <= 10 else 340)
+        axes = figure.add_subplot()
+        for (stage, points), colour in zip(run.lines.items(), sequential(len(run.lines)), strict=True):
+            x, y = zip(*_with_gaps(points), strict=True)
+            axes.plot(x, y, color=colour, label=f"\u200b{clean(stage, 22)}", linewidth=1.6)
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_ylabel("learning rate")
+        _mark_phases(axes, run.phases)
+        soften(axes, "both")
+        if run.lines:
+            handles, labels = axes.get_legend_handles_labels()
+            axes.legend(
+                handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5),
+                title="stage, output at the top", title_fontsize=8.5, ncols=1 if len(labels) <= 16 else 2,
+            )  # fmt: skip
+        told = [
+            f"{clean(stage)} from {points[0][1]:.1e} to {points[-1][1]:.1e}"
+            for stage, points in run.lines.items()
+        ]
+        return to_svg(figure, name, f"Learning rates of {clean(run.stage)}", "; ".join(told) + ".")
+
+
+def _with_gaps(points: list[tuple[int, float]]) -> list[tuple[float, float]]:
+    """The points with a hole wherever the stage was frozen for a while (a gap far above the usual one)."""
+    gaps = [b[0] - a[0] for a, b in pairwise(points)]
+    usual = float(np.median(gaps)) if gaps else 0.0
+    out: list[tuple[float, float]] = []
+    for i, point in enumerate(points):
+        if i and point[0] - points[i - 1][0] > 5 * max(usual, 1):
+            out.append((point[0], np.nan))
+        out.append(point)
+    return out

@@ -1,0 +1,94 @@
+"""From a run folder to report.html: one file that opens offline, without scripts or requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from headstart.report.folder import RunFolder, read_run_folder
+from headstart.report.formats import clean
+from headstart.report.pictures import Album
+from headstart.report.sections.choice import choice
+from headstart.report.sections.confidence import confidence
+from headstart.report.sections.data import data
+from headstart.report.sections.errors import errors
+from headstart.report.sections.facts import cost, provenance, reproduction, usage
+from headstart.report.sections.headline import headline
+from headstart.report.sections.maps import maps
+from headstart.report.sections.numbers import numbers
+from headstart.report.sections.remarks import remarks, warnings
+from headstart.report.sections.result import result
+from headstart.report.sections.section import Section
+from headstart.report.sections.training import training
+from headstart.store.atomic import write_text
+
+
+def render_report(run_folder: str | Path) -> Path:
+    """Write report.html into a run folder from the files that are there.
+
+    The page depends on these files only: the same folder gives the same bytes. Files that are missing (an
+    unfinished run, no pictures, no maps) leave a sentence where their section would be.
+
+    Parameters
+    ----------
+    run_folder
+        A folder that `headstart fit` wrote, finished or not.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    StoreError
+        If this is no run folder, its report.json is damaged or newer than this version, or the disk refuses.
+    """
+    run = read_run_folder(Path(run_folder))
+    target = run.path / "report.html"
+    write_text(target, page(run))
+    return target
+
+
+def page(run: RunFolder) -> str:
+    """The whole page as text."""
+    album = Album(run.path)
+    # Worst samples are more telling than examples, so they come first when pictures must share the space.
+    wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
+    sections = [result(run), choice(run), wrong]
+    if run.report.task.kind == "single-label" or run.report.calibration is not None:
+        sections.append(confidence(run))
+    sections += [data(run, album), training(run), maps(run), cost(run), provenance(run), usage(run)]
+    sections += [remarks(run), reproduction(run)]
+    environment = _environment()
+    values: dict[str, Any] = {
+        "head": headline(run),
+        "warnings": warnings(run),
+        "sections": sections,
+        "album": album,
+        "rendered": [_render(environment, section) for section in sections],
+    }
+    return environment.get_template("report.html").render(values)
+
+
+def _render(environment: Environment, section: Section) -> Markup:
+    return Markup(environment.get_template(section.template).render(section.values, section=section))
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("headstart.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _printable(value: Any) -> Any:
+    """Names of files and classes are somebody else's: no control characters, nothing that hides its order."""
+    return clean(value) if type(value) is str else value

@@ -1,0 +1,235 @@
+"""report.json, schema 1, as the renderer reads it: anything may be absent, nothing may be of another kind.
+
+The description for people is docs/run-folder.md. Unknown keys are ignored, so that a later writer of the same
+schema may add some; a missing, null or not-a-number value takes the default here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+
+class Estimate(_Part):
+    """A value with its 95% interval; the interval may be missing."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_number(cls, given: Any) -> Any:
+        return {"value": given} if isinstance(given, int | float) else given
+
+
+class Remark(_Part):
+    """A note of the run: level "info" or "warning", topic, text."""
+
+    level: str = "info"
+    topic: str = ""
+    text: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_text(cls, given: Any) -> Any:
+        return {"text": given} if isinstance(given, str) else given
+
+
+class TaskPart(_Part):
+    name: str = "label"
+    kind: str = "single-label"
+    classes: list[str] = []
+
+
+class Example(_Part):
+    picture: str
+    label: str = ""
+    id: str = ""
+
+
+class DataPart(_Part):
+    name: str = "the data"
+    modality: str = "image"
+    samples: int | None = None
+    parts: dict[str, int] = {}
+    protocol: str = "held-out"
+    counts: dict[str, dict[str, float]] = {}
+    sizes: dict[str, list[int]] = {}
+    channels: int | None = None
+    fingerprint: str = ""
+    notes: list[Remark] = []
+    examples: list[Example] = []
+
+
+class ModelPart(_Part):
+    reference: str = "the model"
+    architecture: str = ""
+    family: str = ""
+    source: str = ""
+    licence: str = ""
+    stage: str | None = None
+    grid: int | None = None
+    image_size: int | None = None
+    truncated: bool = False
+    weights_sha256: str = ""
+    notes: list[Remark] = []
+
+
+class StrategyPart(_Part):
+    name: str = ""
+    asked: str = ""
+    reasons: list[str] = []
+    phases: list[dict[str, Any]] = []
+
+
+class ClassRow(_Part):
+    name: str = Field(alias="class")
+    n: int = 0
+    precision: float | None = None
+    recall: float | None = None
+    f1: float | None = None
+
+
+class Confusion(_Part):
+    """`matrix[i][j]`: how many samples of class i were called class j."""
+
+    part: str = "test"
+    classes: list[str]
+    matrix: list[list[int]]
+
+    @model_validator(mode="after")
+    def _square(self) -> Confusion:
+        n = len(self.classes)
+        if len(self.matrix) != n or any(len(row) != n for row in self.matrix):
+            raise ValueError(f"the matrix must have {n} rows and columns, one per class")
+        return self
+
+
+class ConfusedPair(_Part):
+    label: str
+    predicted: str
+    n: int = 0
+    share: float | None = None
+    ids: list[str] = []
+
+
+class Bin(_Part):
+    """Samples whose confidence lies between `low` and `high`, their mean confidence, the share that is right."""
+
+    low: float
+    high: float
+    n: int = 0
+    confidence: float | None = None
+    accuracy: float | None = None
+
+
+class Calibration(_Part):
+    temperature: float | None = None
+    before: dict[str, float] = {}
+    after: dict[str, float] = {}
+    bins: list[Bin] = []
+
+
+class WorstSample(_Part):
+    id: str
+    part: str = ""
+    label: Any = ""
+    predicted: Any = ""
+    confidence: float | None = None
+    loss: float | None = None
+    picture: str | None = None
+
+
+class Guard(_Part):
+    verdict: str = ""
+    gap: Estimate | None = None
+    compared_with: str = ""
+    text: str = ""
+
+
+class Candidate(_Part):
+    name: str
+    detail: str = ""
+    validation: Estimate | None = None
+    seconds: float | None = None
+    chosen: bool = False
+    why: str = ""
+
+
+class ScreenRow(_Part):
+    size: int | None = None
+    stage: str
+    grid: int | None = None
+    dimensions: int | None = None
+    score: float | None = None
+    std: float | None = None
+
+
+class Screen(_Part):
+    metric: str = ""
+    samples: int | None = None
+    chosen: dict[str, Any] = {}
+    rows: list[ScreenRow] = []
+
+
+class Parameters(_Part):
+    total: int | None = None
+    trained: int | None = None
+
+
+class Cost(_Part):
+    seconds: float | None = None
+    parts: dict[str, float] = {}
+    peak_memory_mb: float | None = None
+    parameters: Parameters = Parameters()
+    device: str = ""
+    threads: int | None = None
+
+
+class Report(_Part):
+    """The whole of report.json."""
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    name: str = ""
+    status: str = "unfinished"
+    created: str = ""
+    task: TaskPart = TaskPart()
+    data: DataPart = DataPart()
+    model: ModelPart = ModelPart()
+    strategy: StrategyPart = StrategyPart()
+    metric: str = ""
+    metrics: dict[str, dict[str, Estimate]] = {}
+    per_class: list[ClassRow] = []
+    confusion: Confusion | None = None
+    confused: list[ConfusedPair] = []
+    calibration: Calibration | None = None
+    worst: list[WorstSample] = []
+    baselines: dict[str, dict[str, dict[str, Estimate]]] = {}
+    guard: Guard | None = None
+    tried: list[Candidate] = []
+    screen: Screen | None = None
+    cost: Cost = Cost()
+    seeds: list[int] = []
+    split_seed: int | None = None
+    options: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    notes: list[Remark] = []
+
+    @property
+    def part(self) -> str | None:
+        """The part that headline numbers come from: test, else validation, else none."""
+        return next((p for p in ("test", "validation") if self.metrics.get(p)), None)
+
+    @property
+    def deciding(self) -> str:
+        """The metric that decides; where the run does not say, the usual one of its kind of task."""
+        usual = {"single-label": "accuracy", "multi-label": "map", "regression": "mae"}
+        return self.metric or usual.get(self.task.kind, "accuracy")

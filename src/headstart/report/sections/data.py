@@ -1,0 +1,113 @@
+"""What was learned from: parts, class counts, sizes, example pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.report.folder import RunFolder
+from headstart.report.formats import count, label_text, number
+from headstart.report.pictures import Album
+from headstart.report.schema import Report
+from headstart.report.sections.section import Section
+from headstart.report.words import PARTS, inputs_name
+
+PART_ORDER = ("train", "validation", "test")
+
+
+def data(run: RunFolder, album: Album) -> Section:
+    """Table of parts and classes, example pictures by class."""
+    report = run.report
+    counts = _class_counts(report)
+    return Section(
+        "data",
+        "The data",
+        "data.html",
+        {
+            "summary": _summary(report),
+            "parts": [(PARTS.get(p, p), count(n)) for p, n in _ordered(report.data.parts).items()],
+            "cross_validation": report.data.protocol == "cross-validation",
+            "counts": counts,
+            "numbers": _number_counts(report),
+            "kind": report.task.kind,
+            "imbalance": _imbalance(report),
+            "examples": _examples(report, album),
+            "notes": report.data.notes,
+        },
+    )
+
+
+def _ordered(parts: dict[str, Any]) -> dict[str, Any]:
+    return {p: parts[p] for p in sorted(parts, key=lambda p: (*PART_ORDER, p).index(p))}
+
+
+def _summary(report: Report) -> list[tuple[str, str]]:
+    d = report.data
+    rows = [("Data", d.name)]
+    if d.samples is not None:
+        rows.append((inputs_name(d.modality, None).capitalize(), count(d.samples)))
+    if report.task.kind != "single-label" or report.task.name != "label":
+        rows.append(("To predict", f"{report.task.name} ({report.task.kind})"))
+    shapes = {k: " × ".join(str(v) for v in side) for k, side in d.sizes.items()}
+    if shapes:
+        same = len(set(shapes.values())) == 1
+        text = next(iter(shapes.values())) if same else ", ".join(f"{k} {v}" for k, v in shapes.items())
+        rows.append(("Size in pixels", text))
+    if d.channels:
+        rows.append(("Channels", {1: "1 (grey)", 3: "3 (colour)"}.get(d.channels, str(d.channels))))
+    if d.fingerprint:
+        rows.append(("Fingerprint", d.fingerprint))
+    return rows
+
+
+def _class_counts(report: Report) -> dict[str, Any] | None:
+    if report.task.kind == "regression" or not report.data.counts:
+        return None
+    counts = _ordered(report.data.counts)
+    classes = list(dict.fromkeys([*report.task.classes, *(c for part in counts.values() for c in part)]))
+    largest = max((n for part in counts.values() for n in part.values()), default=1) or 1
+    rows = []
+    for name in classes:
+        cells = [(count(part.get(name, 0)), 100 * part.get(name, 0) / largest) for part in counts.values()]
+        rows.append((name, cells))
+    return {"parts": [PARTS.get(p, p) for p in counts], "rows": rows}
+
+
+def _imbalance(report: Report) -> str:
+    """A sentence where the largest class of training has at least five times the smallest, else ""."""
+    train = report.data.counts.get("train", {})
+    if report.task.kind == "regression" or len(train) < 2:
+        return ""
+    most, least = max(train, key=lambda c: train[c]), min(train, key=lambda c: train[c])
+    if train[least] <= 0:
+        return f"Training has no sample of {least}."
+    if train[most] < 5 * train[least]:
+        return ""
+    return f"Classes are uneven: {most} has {train[most] / train[least]:.0f} times as many as {least} in training."
+
+
+def _number_counts(report: Report) -> dict[str, Any] | None:
+    if report.task.kind != "regression" or not report.data.counts:
+        return None
+    counts = _ordered(report.data.counts)
+    keys = list(dict.fromkeys(k for part in counts.values() for k in part))
+    titles = {"mean": "Mean", "std": "Standard deviation", "min": "Smallest", "max": "Largest"}
+    rows = [(titles.get(k, k), [number(part.get(k)) for part in counts.values()]) for k in keys]
+    return {"parts": [PARTS.get(p, p) for p in counts], "rows": rows}
+
+
+def _examples(report: Report, album: Album) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Label and pictures; fewer for each label where there are many labels."""
+    by_label: dict[str, list[Any]] = {}
+    for example in report.data.examples:
+        by_label.setdefault(label_text(example.label), []).append(example)
+    most = 8 if len(by_label) <= 12 else 4 if len(by_label) <= 30 else 2
+    shown = []
+    for label, examples in by_label.items():
+        pictures = []
+        for example in examples[:most]:
+            picture = album.thumbnail(example.picture)
+            if picture is not None:
+                pictures.append({"picture": picture, "id": example.id})
+        if pictures:
+            shown.append((label, pictures))
+    return shown

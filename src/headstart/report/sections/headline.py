@@ -1,0 +1,132 @@
+"""The top of the page: what was trained on what, how good it is, and whether transfer paid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.report.folder import RunFolder
+from headstart.report.formats import count, duration, estimate, interval, number, short_count
+from headstart.report.schema import Estimate, Report
+from headstart.report.words import (
+    STATUSES,
+    STRATEGIES,
+    UNFINISHED,
+    VERDICTS,
+    baseline_title,
+    inputs_name,
+    metric_words,
+)
+
+
+def headline(run: RunFolder) -> dict[str, Any]:
+    """Values for the head of the page; every one may be None where the run has not come so far."""
+    report = run.report
+    return {
+        "name": report.name or run.path.name,
+        "sentence": _sentence(report),
+        "status": STATUSES.get(report.status, UNFINISHED),
+        "score": _score(report),
+        "verdict": _verdict(report),
+        "facts": _facts(report),
+        "created": report.created.replace("T", " ")[:16],
+    }
+
+
+def _sentence(report: Report) -> str:
+    data, n = report.data, report.data.samples
+    amount = f"{count(n)} {inputs_name(data.modality, n)}" if n else inputs_name(data.modality, None)
+    if not report.strategy.name:
+        return f"{report.model.reference} on {amount} of {data.name}."
+    how = STRATEGIES.get(report.strategy.name, f"trained with the strategy {report.strategy.name}")
+    return f"{report.model.reference} was {how}, on {amount} of {data.name}, {_goal(report)}."
+
+
+def _goal(report: Report) -> str:
+    classes = report.task.classes
+    if report.task.kind == "regression":
+        return f"to predict the number “{report.task.name}”"
+    if report.task.kind == "multi-label":
+        return f"to say which of {len(classes)} labels apply"
+    if len(classes) == 2:
+        return f"to tell {classes[0]} from {classes[1]}"
+    return f"to tell {len(classes)} classes apart"
+
+
+def _score(report: Report) -> dict[str, Any] | None:
+    part, name = report.part, report.deciding
+    if part is None:
+        return None
+    best = report.metrics[part].get(name)
+    words = metric_words(name)
+    if best is None:
+        return None
+    return {
+        "value": estimate(best, words.percent),
+        "interval": interval(best, words.percent),
+        "title": words.title,
+        "meaning": words.meaning,
+        "part": part,
+        "n": report.data.parts.get(part),
+        "better": "Higher is better." if words.higher else "Lower is better.",
+    }
+
+
+def _verdict(report: Report) -> dict[str, Any] | None:
+    guard = report.guard
+    if guard is None or not guard.verdict:
+        return None
+    tone, title = VERDICTS.get(guard.verdict, ("open", guard.verdict))
+    return {"tone": tone, "title": title, "text": guard.text, "gap": gap_text(report)}
+
+
+def gap_text(report: Report) -> str:
+    """The guard's gap in words, such as "+7.3 points (5.9 to 8.8) of accuracy over raw pixels"; "" without one."""
+    guard = report.guard
+    if guard is None or guard.gap is None:
+        return ""
+    words = metric_words(report.deciding)
+    show = _points if words.percent else _signed
+    range_ = _range(guard.gap, show)
+    against = (
+        baseline_title(guard.compared_with, report.task.kind).lower()
+        if guard.compared_with
+        else "the baseline"
+    )
+    unit = " points" if words.percent else ""
+    title = words.title if words.title.isupper() else words.title.lower()
+    return f"{show(guard.gap.value)}{unit} of {title}{range_} compared with: {against}, on validation data"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value, 3)
+
+
+def _range(gap: Estimate, show: Any) -> str:
+    return "" if gap.low is None or gap.high is None else f" ({show(gap.low)} to {show(gap.high)})"
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    """Up to five short facts: name and value."""
+    cost, parameters = report.cost, report.cost.parameters
+    facts = []
+    if report.data.samples:
+        facts.append(
+            (inputs_name(report.data.modality, report.data.samples).capitalize(), count(report.data.samples))
+        )
+    if report.task.classes:
+        facts.append(
+            ("Labels" if report.task.kind == "multi-label" else "Classes", count(len(report.task.classes)))
+        )
+    if report.strategy.name:
+        facts.append(("Strategy", report.strategy.name))
+    if cost.seconds is not None:
+        facts.append(("Time", duration(cost.seconds)))
+    if parameters.trained is not None and parameters.total:
+        facts.append(
+            ("Weights trained", f"{short_count(parameters.trained)} of {short_count(parameters.total)}")
+        )
+    return facts

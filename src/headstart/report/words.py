@@ -1,0 +1,115 @@
+"""What the names in a run folder are called in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MetricWords:
+    """How a metric is called and read: its title, one sentence, whether higher is better, shown as a percentage."""
+
+    title: str
+    meaning: str
+    higher: bool = True
+    percent: bool = True
+
+
+METRICS = {
+    "accuracy": MetricWords("Accuracy", "Share of samples that the model names correctly."),
+    "balanced_accuracy": MetricWords(
+        "Balanced accuracy",
+        "Mean over classes of the share found; rare classes count as much as common ones.",
+    ),
+    "macro_f1": MetricWords(
+        "Macro F1",
+        "Mean over classes of F1, which asks for both: finding a class and not calling others by it.",
+    ),
+    "micro_f1": MetricWords("Micro F1", "F1 over all answers together; common classes count more."),
+    "auroc": MetricWords(
+        "AUROC",
+        "Chance that a random sample of a class is ranked above one of another class; 50% is guessing.",
+    ),
+    "map": MetricWords(
+        "Mean average precision", "Mean over classes of how well the samples of a class are ranked first."
+    ),
+    "subset_accuracy": MetricWords("Exact matches", "Share of samples whose whole set of labels is right."),
+    "log_loss": MetricWords(
+        "Log loss", "Penalty for confident mistakes; 0 is perfect.", higher=False, percent=False
+    ),
+    "ece": MetricWords(
+        "Calibration error", "Mean distance between stated confidence and share that is right.", higher=False
+    ),
+    "mae": MetricWords(
+        "Mean absolute error", "Mean distance from the true value.", higher=False, percent=False
+    ),
+    "rmse": MetricWords(
+        "Root mean squared error",
+        "Like the mean error, but large misses weigh more.",
+        higher=False,
+        percent=False,
+    ),
+    "r2": MetricWords(
+        "R²",
+        "Share of the variation that is explained; 1 is perfect, 0 is as good as the mean.",
+        percent=False,
+    ),
+}
+
+BASELINES = {
+    "majority": "Most common class",
+    "mean": "Mean value",
+    "raw_features": "Raw pixels",
+    "linear_probe": "Linear probe",
+}
+
+BASELINE_MEANINGS = {
+    "majority": "always gives the most common answer (for numbers, the mean)",
+    "mean": "always gives the mean",
+    "raw_features": "linear model on the pixels, no pretrained network",
+    "linear_probe": "linear model on the frozen network's last features",
+}
+
+STRATEGIES = {
+    "probe": "used frozen, with a new linear head",
+    "lp-ft": "given a head solved on frozen features, then fine-tuned",
+    "full": "fine-tuned as a whole",
+    "partial": "fine-tuned in its last stages",
+    "gradual": "fine-tuned from the top down, stage by stage",
+}
+
+VERDICTS = {
+    "positive": ("good", "Transfer pays here"),
+    "inconclusive": ("open", "No clear difference to a simpler model"),
+    "negative": ("bad", "Transfer does not pay here"),
+}
+
+STATUSES = {
+    "finished": "",
+    "running": "This run had not ended when the page was written. What is there so far is shown.",
+    "interrupted": "This run was interrupted. What was measured until then is shown.",
+    "failed": "This run failed. What was measured until then is shown.",
+}
+UNFINISHED = "This run has not ended. What is there so far is shown."
+
+PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
+
+INPUTS = {"image": ("picture", "pictures"), "text": ("text", "texts"), "sequence": ("sequence", "sequences")}
+
+
+def metric_words(name: str) -> MetricWords:
+    """Words of a metric; an unknown one is called by its own name and shown as a plain number."""
+    return METRICS.get(name) or MetricWords(name.replace("_", " "), "", percent=False)
+
+
+def baseline_title(name: str, kind: str = "single-label") -> str:
+    """Title of a baseline; the majority of a regression is the mean."""
+    if name == "majority" and kind == "regression":
+        return BASELINES["mean"]
+    return BASELINES.get(name) or name.replace("_", " ").capitalize()
+
+
+def inputs_name(modality: str, n: int | None) -> str:
+    """ "picture" or "pictures", by the number of them."""
+    one, many = INPUTS.get(modality, ("sample", "samples"))
+    return one if n == 1 else many
