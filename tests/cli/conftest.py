@@ -1,4 +1,4 @@
-"""Runs the command line as a user does: in a process of its own."""
+"""Runs the command line: in a process of its own, as a user does, or quicker in this one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from headstart.cli import failures
+from headstart.cli.main import _run
+
 SOURCE = Path(__file__).parents[2] / "src"
 
+Here = Callable[..., int]
 Headstart = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -30,5 +34,15 @@ def headstart(tmp_path: Path) -> Headstart:
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(SOURCE), **environment},
         )
+
+    return run
+
+
+@pytest.fixture
+def here() -> Here:
+    """`here(ARGUMENTS...)` runs a command line in this process and returns its exit code."""
+
+    def run(*arguments: str) -> int:
+        return failures.guard(lambda: _run(list(arguments)), arguments)
 
     return run

@@ -11,17 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from headstart.cli import failures
-from headstart.cli.main import LATER, _run, app
+from headstart.cli.main import LATER, app
 
 SOURCE = Path(__file__).parents[2] / "src"
 HEAVY = ("torch", "pandas", "transformers", "timm", "datasets", "sklearn", "matplotlib", "numpy")
 COMMANDS = [command.name for command in app.registered_commands]
-
-
-def run_here(*arguments: str) -> int:
-    """The exit code of a command line that runs in this process."""
-    return failures.guard(lambda: _run(list(arguments)), arguments)
 
 
 IMPORTED = """
@@ -89,9 +83,9 @@ def test_help_fits_in_80_columns_and_lists_what_is_there(headstart) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_and_json(name: str, capsys, monkeypatch) -> None:
+def test_every_command_has_help_and_json(here, name: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert run_here(name, "--help") == 0
+    assert here(name, "--help") == 0
     shown = capsys.readouterr().out
     assert "--json" in shown
     assert max(map(len, shown.splitlines())) <= 80
@@ -104,8 +98,8 @@ def test_without_arguments_help_is_shown(headstart) -> None:
 
 
 @pytest.mark.parametrize("name", LATER)
-def test_what_is_not_there_yet_says_so(name: str, capsys) -> None:
-    assert run_here(name, "x", "--anything") == 2
+def test_what_is_not_there_yet_says_so(here, name: str, capsys) -> None:
+    assert here(name, "x", "--anything") == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert f"{name!r} is not there yet" in shown.err
@@ -129,9 +123,9 @@ def test_what_is_not_there_yet_says_so(name: str, capsys) -> None:
     ],
 )
 def test_a_mistake_is_one_message_with_exit_code_2(
-    arguments: list[str], what: str, hint: str, capsys
+    here, arguments: list[str], what: str, hint: str, capsys
 ) -> None:
-    assert run_here(*arguments, "--json") == 2
+    assert here(*arguments, "--json") == 2
     shown = capsys.readouterr()
     assert "Traceback" not in shown.err
     error = json.loads(shown.out)["error"]

@@ -13,7 +13,7 @@ def command(
     query: Annotated[str | None, typer.Argument(help="Part of a name, such as resnet.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List pretrained models: those available offline, or those whose name holds QUERY."""
+    """List pretrained models (size is in millions of parameters); QUERY searches all that are known."""
     from headstart.models import list_models
 
     with working():
@@ -25,19 +25,18 @@ def command(
         console().print(f"No model's name holds {query!r}.")
         return
     print_table(
-        ["reference", "parameters", "px", "licence", "offline", "source"],
+        ["reference and source", "size", "px", "licence", "offline"],
         [
             (
-                row["reference"],
+                f"{row['reference']}\n  {row.get('source') or '–'}",
                 _millions(row.get("parameters")),
                 str(row.get("image_size") or "–"),
                 str(row.get("licence") or "–"),
                 "yes" if row.get("offline") else "no",
-                str(row.get("source") or "–"),
             )
             for row in rows
         ],
-        right=["parameters", "px"],
+        right=["size", "px"],
     )
 
 

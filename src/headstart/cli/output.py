@@ -68,7 +68,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Se
     Parameters
     ----------
     columns
-        Headings; the first column never wraps.
+        Headings; a first column of short names never wraps.
     rows
         Cells as text, one per column.
     right
@@ -77,10 +77,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Se
     from rich import box
     from rich.table import Table
 
+    rows = list(rows)
+    longest = max((len(line) for row in rows for line in row[0].splitlines()), default=0)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for i, name in enumerate(columns):
         justify = "right" if name in right else "left"
-        table.add_column(name, justify=justify, no_wrap=i == 0 or name in right, overflow="fold")
+        table.add_column(
+            name,
+            justify=justify,
+            no_wrap=(i == 0 and longest <= WIDTH // 2) or name in right,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*row)
     console().print(table)

@@ -56,7 +56,9 @@ def _write_csv(rows: Sequence[dict[str, Any]], top: int) -> None:
             cell for entry in row.get("top", [])[1:top] for cell in (entry["class"], entry["probability"])
         ]
         others += [""] * (len(further) - len(others))
-        predicted = _text(row.get("predicted", ""))
+        predicted = row.get("predicted", "")
+        # A program reads this: numbers keep every digit, only lists of classes become text.
+        predicted = _text(predicted) if isinstance(predicted, list | tuple) else predicted
         writer.writerow([row["id"], predicted, row.get("confidence", ""), *others, row.get("error", "")])
 
 
