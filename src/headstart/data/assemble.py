@@ -1,0 +1,226 @@
+"""From data as found to a `Dataset`: bad pictures out, labels understood, parts and columns checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headstart.core.errors import DataError
+from headstart.core.notes import Notes
+from headstart.data.dataset import Content, Dataset
+from headstart.data.facts import Facts
+from headstart.data.raw import Raw
+from headstart.data.schema import Schema, Task, missing
+from headstart.data.sources import ConcatSource
+from headstart.data.tasks import TaskOption, check_variety, task_from_column, task_from_indicators
+
+BAD_SHARE = 10
+"""At most one in this many pictures may be unreadable before data are refused (one always may)."""
+
+_NAMED = 5
+
+
+def assemble(raw: Raw, task: TaskOption = "auto", bad_images: str = "skip") -> Dataset:
+    """Make a data set, or say why not.
+
+    Parameters
+    ----------
+    raw
+        Data as found.
+    task
+        Kind of every task, or "auto".
+    bad_images
+        "skip" or "refuse".
+
+    Raises
+    ------
+    DataError
+        If pictures cannot be read beyond the limit, labels are missing everywhere, or nothing varies.
+    """
+    if not len(raw.source):
+        raise DataError(
+            f"{raw.name} is empty.", "Give data with at least two classes and some pictures of each."
+        )
+    notes = raw.notes
+    facts = raw.source.facts
+    rows = _readable(raw, facts, bad_images)
+    tasks, labels = [], {}
+    for name, values in raw.columns.items():
+        found, full = _understand(raw, name, values, task, rows)
+        tasks.append(found)
+        labels[found.name] = full
+        check_variety(found, full[rows])
+    _note_unlabelled(tasks, labels, rows, notes)
+    content = Content(
+        raw.source,
+        raw.ids,
+        labels,
+        groups=None if raw.groups is None else _group_names(raw.groups, raw.ids),
+        times=None if raw.times is None else _seconds(raw.times, notes),
+        parts=raw.parts,
+    )
+    channels = sorted({facts[row].channels for row in rows})
+    if len(channels) > 1:
+        notes.info(
+            "pictures", f"Pictures have {' and '.join(map(str, channels))} channels; grey ones become colour."
+        )
+    schema = Schema(
+        "image",
+        tuple(tasks),
+        group=None if raw.groups is None else "group",
+        time=None if raw.times is None else "time",
+        channels=channels[-1],
+    )
+    dataset = Dataset(raw.name, schema, content, rows, notes)
+    if len(set(dataset.ids)) < len(dataset):
+        raise ValueError(f"{raw.name}: ids are not unique")
+    return dataset
+
+
+def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
+    """Data with further parts that were given apart.
+
+    Raises
+    ------
+    DataError
+        If a part is given twice, or the label columns differ.
+    """
+    raws, parts = [raw], [_parts(raw, "train")]
+    for part, extra in extras.items():
+        if raw.parts is not None and part in raw.parts:
+            raise DataError(
+                f"{raw.name} has a part {part!r} already, and another is given.", "Give one of them."
+            )
+        if set(extra.columns) != set(raw.columns):
+            raise DataError(
+                f"The {part} data have the labels {sorted(extra.columns)}, the training data {sorted(raw.columns)}.",
+                "Name the label columns so that both have them.",
+            )
+        raws.append(extra)
+        parts.append(np.full(len(extra.source), part))
+    ids = [*raw.ids]
+    for part, extra in extras.items():
+        ids += [f"{part}:{name}" for name in extra.ids]
+    notes = Notes()
+    for each in raws:
+        notes.extend(each.notes)
+    return Raw(
+        raw.name,
+        ConcatSource([each.source for each in raws]),
+        ids,
+        columns={name: _joined([each.columns[name] for each in raws]) for name in raw.columns},
+        classes=_common_classes(raws),
+        groups=_all_or_none([each.groups for each in raws]),
+        times=_all_or_none([each.times for each in raws]),
+        parts=np.concatenate(parts),
+        empty_classes=raw.empty_classes,
+        notes=notes,
+    )
+
+
+def _readable(raw: Raw, facts: list[Facts], bad_images: str) -> np.ndarray:
+    bad = [row for row, fact in enumerate(facts) if fact.problem]
+    if bad:
+        listed = "; ".join(f"{raw.source.describe(row)}: {facts[row].problem}" for row in bad[:_NAMED])
+        more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        text = f"{len(bad)} of {len(facts)} pictures cannot be read: {listed}{more}."
+        limit = max(1, len(facts) // BAD_SHARE)
+        if bad_images == "refuse":
+            raise DataError(text, "Repair or remove them, or let them be skipped (bad_images='skip').")
+        if len(bad) > limit or len(bad) == len(facts):
+            raise DataError(text, f"At most {limit} would be skipped (a tenth). Repair or remove the others.")
+        raw.notes.warn("pictures", text.removesuffix(".") + ". They are left out.")
+    return np.array([row for row, fact in enumerate(facts) if not fact.problem], dtype=np.int64)
+
+
+def _understand(
+    raw: Raw, name: str, values: Any, kind: TaskOption, rows: np.ndarray
+) -> tuple[Task, np.ndarray]:
+    """One task, from the readable rows only: a class of which no picture can be read is no class."""
+    classes = raw.classes.get(name)
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        task, labels = task_from_indicators(name, classes or range(values.shape[1]), values[rows])
+        if missing(labels).all():
+            raise DataError(f"No row has a label in {name!r}.", "Add labels.")
+    else:
+        chosen = [values[row] for row in rows]
+        task, labels = task_from_column(name, chosen, kind, raw.notes, classes)
+    full = np.full(
+        (len(raw.source), *labels.shape[1:]), -1 if labels.dtype.kind == "i" else np.nan, labels.dtype
+    )
+    full[rows] = labels
+    return task, full
+
+
+def _note_unlabelled(
+    tasks: list[Task], labels: Mapping[str, np.ndarray], rows: np.ndarray, notes: Notes
+) -> None:
+    for task in tasks:
+        count = int(missing(labels[task.name][rows]).sum())
+        if count:
+            notes.warn(
+                "labels",
+                f"{count} of {len(rows)} rows have no label in {task.name!r}; training leaves them out.",
+            )
+
+
+def _group_names(values: Any, ids: Any) -> np.ndarray:
+    """Groups as texts; a row without one is a group of its own."""
+    return np.array(
+        [f"\0{name}" if pd.isna(value) else str(value) for value, name in zip(values, ids, strict=True)]
+    )
+
+
+def _seconds(values: Any, notes: Notes) -> np.ndarray:
+    """Times as numbers: numbers stay, dates become seconds since 1970."""
+    series = pd.Series(list(values))
+    numbers = pd.to_numeric(series, errors="coerce")
+    if numbers.isna().sum() > series.isna().sum():
+        try:
+            dates = pd.to_datetime(series, utc=True, format="mixed")
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"The time column cannot be read: {error}.", "Use numbers or dates (2026-01-31)."
+            ) from None
+        numbers = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    gaps = int(numbers.isna().sum())
+    if gaps == len(numbers):
+        raise DataError("No row has a time.", "Name another column of times.")
+    if gaps:
+        notes.warn("split", f"{gaps} rows have no time; they count as the earliest.")
+    return numbers.to_numpy(dtype=np.float64)
+
+
+def _parts(raw: Raw, default: str) -> np.ndarray:
+    return np.full(len(raw.source), default) if raw.parts is None else raw.parts
+
+
+def _joined(columns: list[Any]) -> Any:
+    if all(isinstance(column, np.ndarray) and column.ndim == 2 for column in columns):
+        if len({column.shape[1] for column in columns}) > 1:
+            raise DataError(
+                "The parts have different numbers of label columns.", "Give all the same columns."
+            )
+        return np.concatenate(columns)
+    return [value for column in columns for value in column]
+
+
+def _common_classes(raws: list[Raw]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for raw in raws:
+        for name, classes in raw.classes.items():
+            if name in found and list(found[name]) != list(classes):
+                raise DataError(
+                    f"The parts define different classes for {name!r}.",
+                    "Give all parts the same class names.",
+                )
+            found[name] = classes
+    return found
+
+
+def _all_or_none(columns: list[Any]) -> Any:
+    """A column of groups or times counts only where every part has it."""
+    return None if any(c is None for c in columns) else [value for column in columns for value in column]

@@ -1,0 +1,132 @@
+"""Folders of pictures: one folder per class, with or without train, validation and test folders above them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.core.notes import Notes
+from headstart.data.pictures import PICTURE_SUFFIXES
+from headstart.data.raw import Raw
+from headstart.data.sources import FileSource
+
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of folders (lower case) that are parts and not classes."""
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Every file below `folder` that is called like a picture, sorted; hidden files and folders are left out."""
+    return sorted(path for path in _walk(folder) if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def read_folder(folder: Path) -> Raw:
+    """Read the layout of a folder; the pictures themselves stay closed.
+
+    Classes are the folders directly below `folder` (or below its part folders), however deep their files lie. There
+    are part folders if one is called train and every other one is a part as well, or at least one other is.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, holds no picture, or holds pictures but no class folders.
+    """
+    if not folder.exists():
+        near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        hint = f"That folder has: {', '.join(sorted(near)[:10])}." if near else "Check the path."
+        raise DataError(f"There is no folder {folder}.", hint)
+    notes = Notes()
+    parts = _part_folders(folder, notes)
+    files: list[tuple[Path, str, str]] = []
+    empty: list[str] = []
+    loose = 0
+    for root, part in parts:
+        for child in _children(root):
+            if child.is_dir():
+                found = picture_files(child)
+                if not found and part in ("", "train"):
+                    empty.append(child.name)
+                files.extend((path, child.name, part) for path in found)
+            elif child.suffix.lower() in PICTURE_SUFFIXES:
+                loose += 1
+    if not files:
+        raise _nothing(folder, loose)
+    if loose:
+        notes.warn("labels", f"{loose} pictures lie beside the class folders, not in one; they are left out.")
+    with_pictures = {label for _, label, _ in files}
+    empty = sorted(set(empty) - with_pictures)
+    if empty:
+        notes.warn("classes", f"Class folders without a picture are no classes: {', '.join(empty[:10])}.")
+    paths, labels, names = zip(*files, strict=True)
+    return Raw(
+        name=str(folder),
+        source=FileSource(paths),
+        ids=[path.relative_to(folder).as_posix() for path in paths],
+        columns={"label": labels},
+        parts=np.array(names) if any(names) else None,
+        empty_classes=tuple(empty),
+        notes=notes,
+    )
+
+
+def _part_folders(folder: Path, notes: Notes) -> list[tuple[Path, str]]:
+    children = [child for child in _children(folder) if child.is_dir()]
+    parts = [
+        (child, PART_NAMES[child.name.lower()]) for child in children if child.name.lower() in PART_NAMES
+    ]
+    names = [part for _, part in parts]
+    others = [child.name for child in children if child.name.lower() not in PART_NAMES]
+    # `train` alone beside other folders may well be a class of vehicles.
+    if "train" not in names or (others and len(parts) == 1):
+        return [(folder, "")]
+    if len(set(names)) < len(names):
+        twice = sorted(child.name for child, part in parts if names.count(part) > 1)
+        raise DataError(
+            f"{folder} has several folders for one part: {', '.join(twice)}.", "Keep one of them."
+        )
+    if others:
+        notes.warn("folders", f"Folders beside the parts are left out: {', '.join(others[:10])}.")
+    notes.info("split", f"Parts given as folders: {', '.join(child.name for child, _ in parts)}.")
+    return parts
+
+
+def _nothing(folder: Path, loose: int) -> DataError:
+    if loose:
+        return DataError(
+            f"{folder} has {loose} pictures, but no folder per class.",
+            "Put the pictures of each class into a folder of its own, or give a table (CSV) with labels.",
+        )
+    others = sum(1 for _ in _walk(folder))
+    seen = f"; {others} other files were seen" if others else ""
+    return DataError(
+        f"There are no pictures below {folder}{seen}.",
+        f"Pictures are recognised by their ending: {' '.join(sorted(PICTURE_SUFFIXES))}",
+    )
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX")))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Visible files below a folder; links to folders are followed, each real folder once."""
+    seen: set[str] = set()
+    for place, inside, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = [name for name in inside if not name.startswith((".", "__MACOSX"))]
+        yield from (Path(place, name) for name in names if not name.startswith("."))

@@ -1,0 +1,243 @@
+"""Any picture file becomes one (H, W, C) array: the modes, depths and orientations of the wild, in one place.
+
+The rules, by what Pillow calls the mode of the picture:
+
+* 1-bit and 8-bit greyscale stay one channel; palette, CMYK, YCbCr, Lab and HSV become RGB.
+* Transparency (alpha channel or transparent colour) is composited over white.
+* 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit values
+  where they fit into 16 bits, else their own range (minimum to maximum) becomes 0 to 255.
+* Floating point stays float32, on the scale 0 to 1: see `unit_range`.
+* The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is read.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from headstart.core.errors import DataError
+
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .heic .heif .hif .avif "
+    ".jp2 .tga".split()
+)
+"""Endings (lower case) by which a file in a folder is taken for a picture."""
+
+_TO_RGB = frozenset({"P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
+
+
+class BadPicture(DataError):
+    """One picture cannot be read; `what` gives the reason, without the name of the file."""
+
+
+def decode(picture: str | Path | bytes | Image.Image, size_hint: int | None = None) -> np.ndarray:
+    """Read one picture.
+
+    Parameters
+    ----------
+    picture
+        Path, content of a file, or an open Pillow image.
+    size_hint
+        The side in pixels that the caller needs. Large JPEGs are then decoded at a half, a quarter or an eighth of
+        their size, still at least this large, which is several times faster.
+
+    Returns
+    -------
+    np.ndarray
+        (H, W, C) uint8, or float32 on the scale 0 to 1 for floating point files; C is 1 or 3.
+
+    Raises
+    ------
+    BadPicture
+        If the file is missing, empty, no picture, truncated, damaged or absurdly large.
+    """
+    with _quiet():
+        try:
+            if isinstance(picture, Image.Image):
+                return _to_array(picture)
+            with _open(picture) as image:
+                if size_hint is not None:
+                    image.draft(None, (size_hint, size_hint))
+                return _to_array(image)
+        except BadPicture:
+            raise
+        except FileNotFoundError:
+            raise BadPicture("there is no such file") from None
+        except PermissionError:
+            raise BadPicture("it may not be read (permission denied)") from None
+        except IsADirectoryError:
+            raise BadPicture("it is a folder") from None
+        except UnidentifiedImageError:
+            raise BadPicture("it is not a picture in a known format") from None
+        except Image.DecompressionBombError as error:
+            raise BadPicture(f"it is too large to be a photograph ({error})") from None
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Decoders raise OSError, SyntaxError, ValueError, struct.error and more on damaged content.
+            reason = str(error).strip().rstrip(".") or type(error).__name__
+            raise BadPicture(f"it is truncated or damaged ({reason})") from None
+
+
+def as_picture(array: Any) -> np.ndarray:
+    """Bring an array that the user gave as one picture into the shape (H, W, C).
+
+    (H, W) gains a channel; (C, H, W) is turned where only that reading makes sense (C of 1, 3 or 4 first, and not
+    last). Four channels are RGB with alpha, composited over white. Booleans become 0 and 255, other integers are
+    clipped to 0..255 (uint16 is scaled by 257), floating point becomes float32.
+
+    Raises
+    ------
+    BadPicture
+        If the array has no picture's shape or type.
+    """
+    array = np.asarray(array)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or 0 in array.shape:
+        raise BadPicture(f"an array of shape {array.shape} is not a picture")
+    if channels_first(array.shape):
+        array = np.moveaxis(array, 0, -1)
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype == np.uint16:
+        array = _from_16_bit(array)
+    elif array.dtype.kind in "iu" and array.dtype != np.uint8:
+        array = np.clip(array, 0, 255).astype(np.uint8)
+    elif array.dtype.kind == "f":
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise BadPicture("it contains NaN or infinite values")
+    elif array.dtype != np.uint8:
+        raise BadPicture(f"an array of {array.dtype} is not a picture")
+    if array.shape[2] == 4 and array.dtype == np.uint8:
+        return _to_array(Image.fromarray(np.ascontiguousarray(array), mode=None))
+    return np.ascontiguousarray(array)
+
+
+def channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether a (.., a, b, c) shape can only be (.., C, H, W): a is 1, 3 or 4, and c is not.
+
+    >>> channels_first((3, 32, 32)), channels_first((32, 32, 3)), channels_first((3, 8, 3))
+    (True, False, False)
+    """
+    return shape[-3] in (1, 3, 4) and shape[-1] not in (1, 2, 3, 4)
+
+
+def unit_range(array: np.ndarray) -> np.ndarray:
+    """Floating point pixels on the scale 0 to 1, as float32.
+
+    Values within 0..1 are kept; within 0..255 they are divided by 255, within 0..65535 by 65535; anything else has
+    its own minimum and maximum moved to 0 and 1.
+
+    >>> unit_range(np.array([0.0, 51.0, 255.0])).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    array = np.asarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise BadPicture("it contains NaN or infinite values")
+    low, high = float(array.min()), float(array.max())
+    if low >= 0:
+        for top in (1.0, 255.0, 65535.0):
+            if high <= top:
+                return array if top == 1.0 else array / np.float32(top)
+    span = high - low
+    return (array - low) / np.float32(span) if span > 0 else np.zeros_like(array)
+
+
+def _open(picture: str | Path | bytes) -> Image.Image:
+    content = isinstance(picture, bytes)
+    if content:
+        head, file = picture[:12], io.BytesIO(picture)  # type: ignore[index,arg-type]
+    else:
+        with open(picture, "rb") as stream:  # type: ignore[arg-type]
+            head = stream.read(12)
+        file = picture  # type: ignore[assignment]
+    if not head:
+        raise BadPicture("the file is empty")
+    # Phones write HEIC, often under other endings: the content decides, and the decoder is loaded when needed.
+    if head[4:8] == b"ftyp":
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    return Image.open(file)
+
+
+def _to_array(image: Image.Image) -> np.ndarray:
+    image.load()
+    image = _upright(image)
+    mode = image.mode
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        values = np.asarray(image)
+        grey = unit_range(values) if mode == "F" else _integers_to_bytes(values)
+        return np.ascontiguousarray(grey[:, :, None])
+    if "transparency" in image.info or mode in ("RGBA", "RGBa", "LA", "La", "PA"):
+        image = _over_white(image)
+    elif mode in _TO_RGB:
+        image = image.convert("RGB")
+    elif mode not in ("L", "RGB"):
+        image = image.convert("L" if mode == "1" else "RGB")
+    array = np.asarray(image)
+    return np.ascontiguousarray(array[:, :, None] if array.ndim == 2 else array)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Damaged EXIF says nothing about the pixels; the picture is read as it lies.
+        return image
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    grey = image.mode in ("L", "LA", "La", "1")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("L" if grey else "RGB")
+
+
+def _integers_to_bytes(values: np.ndarray) -> np.ndarray:
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and high <= 65535:
+        return _from_16_bit(values)
+    return np.round((values.astype(np.float64) - low) * (255 / (high - low or 1))).astype(np.uint8)
+
+
+def _from_16_bit(values: np.ndarray) -> np.ndarray:
+    """65535 becomes 255, rounded to nearest."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+_quiet_lock = threading.Lock()
+_quiet_count = 0
+_quiet_context: Any = None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about odd files away from the user while any thread is decoding.
+
+    Python's warning filters belong to the process, so concurrent decoders share one suppression.
+    """
+    global _quiet_count, _quiet_context
+    with _quiet_lock:
+        if _quiet_count == 0:
+            _quiet_context = warnings.catch_warnings()
+            _quiet_context.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+        _quiet_count += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_count -= 1
+            if _quiet_count == 0:
+                _quiet_context.__exit__(None, None, None)

@@ -1,0 +1,46 @@
+"""What every reader hands over before labels are understood: pictures, ids, raw label columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from headstart.core.notes import Notes
+from headstart.data.sources import PictureSource
+
+
+@dataclass
+class Raw:
+    """Data as found.
+
+    Attributes
+    ----------
+    name
+        What the user called it.
+    source, ids
+        The pictures and their names, in the same order.
+    columns
+        Raw label columns, by name: (n,) of anything, or (n, classes) indicators.
+    classes
+        For columns whose classes the source itself defines: their names in index order.
+    groups, times, parts
+        (n,) raw values, or None.
+    empty_classes
+        Class folders without a picture.
+    notes
+        What was guessed or noticed while reading.
+    """
+
+    name: str
+    source: PictureSource
+    ids: Sequence[str]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Any = None
+    times: Any = None
+    parts: np.ndarray | None = None
+    empty_classes: tuple[str, ...] = ()
+    notes: Notes = field(default_factory=Notes)

@@ -1,0 +1,1 @@
+"""What lies on disk: atomic files, run folders, bundles, and what is fetched from wheels."""
