@@ -17,7 +17,7 @@ def command(
     from headstart.models import list_models
 
     with working():
-        rows = list_models(query)
+        rows = list_models(query, everything=query is not None)
     if as_json:
         print_json(rows)
         return
@@ -38,6 +38,8 @@ def command(
         ],
         right=["size", "px"],
     )
+    if query is None:
+        console().print("\nOther models of timm are found by a part of their name: headstart models resnet50")
 
 
 def _millions(parameters: int | None) -> str:
