@@ -1,0 +1,203 @@
+"""How sure is a number? Intervals for metrics, and tests of two models on the same samples.
+
+Accuracies get Wilson's interval; every other metric a percentile bootstrap over samples (B. Efron, R.
+Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), as do differences between two models, with
+both on the same resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from headstart.core.seeding import derive
+from headstart.measure.metrics import Metric, metrics_for
+from headstart.measure.weighting import Array, MetricFunction, missing_rows
+
+RESAMPLES = 1000
+CHUNK = 2_000_000
+"""Weights in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval around it; None where not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def as_json(self) -> dict[str, float | None]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+UNDEFINED = Interval(None, None, None)
+
+
+def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion; (0, 1) without samples.
+
+    Source: E. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+
+    >>> low, high = wilson(90, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.8256, 0.9448)
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    p, factor = successes / n, 1 + z * z / n
+    centre = (p + z * z / (2 * n)) / factor
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / factor
+    # Exactly 0 and 1 at the ends, where rounding would leave 1e-17.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def resamples_of(n: int, seed: int, resamples: int = RESAMPLES) -> Iterator[Array]:
+    """Counts (b, n) of bootstrap resamples, in chunks; the same for the same n and seed."""
+    rng = np.random.default_rng(derive(seed, "bootstrap", n))
+    size = max(1, CHUNK // max(n, 1))
+    for start in range(0, resamples, size):
+        rows = min(size, resamples - start)
+        drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
+
+
+def percentiles(values: Array, level: float = 0.95) -> tuple[float, float] | None:
+    """The interval that holds the middle `level` of the values; None where more than half are not defined."""
+    defined = values[~np.isnan(values)]
+    if 2 * len(defined) <= len(values):
+        return None
+    low, high = np.quantile(defined, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+def with_intervals(
+    kind: str,
+    labels: ArrayLike,
+    outputs: ArrayLike,
+    seed: int = 0,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> dict[str, dict[str, float | None]]:
+    """Every metric of the kind with its interval, in the form of report.json.
+
+    Parameters
+    ----------
+    kind, labels, outputs
+        As for `compute_all`; samples without labels are left out.
+    seed
+        Of the bootstrap.
+    level
+        Probability that the interval is to cover.
+    resamples
+        Of the bootstrap; fewer, but at least 100, where samples times outputs exceed 30,000.
+
+    Returns
+    -------
+    dict
+        `{"accuracy": {"value": .., "low": .., "high": ..}, ...}`, None where a metric is not defined.
+    """
+    labels, outputs = _labelled(labels, outputs)
+    metrics = metrics_for(kind)
+    values = {name: metric.function(labels, outputs) for name, metric in metrics.items()}
+    draws: dict[str, list[Array]] = {
+        name: [] for name, m in metrics.items() if m.interval == "bootstrap" and not math.isnan(values[name])
+    }
+    if draws:
+        for weights in resamples_of(len(labels), seed, _affordable(outputs, resamples)):
+            for name, parts in draws.items():
+                parts.append(_of_resamples(metrics[name])(labels, outputs, weights))
+    found = {}
+    for name, metric in metrics.items():
+        if math.isnan(values[name]):
+            found[name] = UNDEFINED.as_json()
+        elif metric.interval == "wilson":
+            low, high = wilson(round(values[name] * len(labels)), len(labels), level)
+            found[name] = Interval(values[name], low, high).as_json()
+        else:
+            found[name] = _around(values[name], np.concatenate(draws[name]), level).as_json()
+    return found
+
+
+def paired_difference(
+    metric: Metric,
+    labels: ArrayLike,
+    outputs: ArrayLike,
+    baseline: ArrayLike,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Metric of `outputs` minus metric of `baseline` on the same samples, with a paired bootstrap interval.
+
+    Parameters
+    ----------
+    metric
+        From `find_metric`.
+    labels, outputs, baseline
+        As for `compute_all`; both models on the same samples in the same order.
+    seed, level
+        As for `with_intervals`.
+
+    Returns
+    -------
+    Interval
+        Positive means a higher value, which for errors and losses is worse. None where either is not defined.
+    """
+    labels = np.asarray(labels)
+    here = ~missing_rows(labels)
+    labels, a, b = labels[here], np.asarray(outputs)[here], np.asarray(baseline)[here]
+    value = metric.function(labels, a) - metric.function(labels, b)
+    if math.isnan(value):
+        return UNDEFINED
+    function = _of_resamples(metric)
+    draws = [
+        function(labels, a, weights) - function(labels, b, weights)
+        for weights in resamples_of(len(labels), seed, _affordable(a, RESAMPLES))
+    ]
+    return _around(value, np.concatenate(draws), level)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided McNemar test that two classifiers are right equally often.
+
+    Parameters
+    ----------
+    only_first, only_second
+        How many samples only the first, and only the second, got right.
+
+    Returns
+    -------
+    float
+        p-value; 1.0 where they never differ.
+
+    >>> round(mcnemar(25, 15), 4), round(mcnemar(11, 1), 5)
+    (0.1539, 0.00635)
+    """
+    n = only_first + only_second
+    return float(stats.binomtest(only_first, n, 0.5).pvalue) if n else 1.0
+
+
+def _labelled(labels: ArrayLike, outputs: ArrayLike) -> tuple[Array, Array]:
+    labels, outputs = np.asarray(labels), np.asarray(outputs)
+    here = ~missing_rows(labels)
+    return labels[here], outputs[here]
+
+
+def _affordable(outputs: Array, resamples: int) -> int:
+    """Ranking metrics cost samples x outputs per resample; beyond 3e7 in all there are fewer resamples."""
+    return min(resamples, max(100, int(3e7 / max(outputs.size, 1))))
+
+
+def _of_resamples(metric: Metric) -> MetricFunction:
+    return metric.of_resamples or metric.function
+
+
+def _around(value: float, draws: Array, level: float) -> Interval:
+    ends = percentiles(draws, level)
+    return Interval(value, *ends) if ends else Interval(value, None, None)

@@ -1,0 +1,49 @@
+"""Metrics of a ranking by scores, for many rows of sample weights at once; ties as in scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.measure.weighting import Array, ratio
+
+
+def _groups(scores: Array, positive: Array, weights: Array) -> tuple[Array, Array]:
+    """Weight (B, G) of positives and of negatives in each group of equal scores, from the lowest score up."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
+    ordered = weights[:, order]
+    positives = np.add.reduceat(ordered * positive[order], starts, axis=1)
+    return positives, np.add.reduceat(ordered, starts, axis=1) - positives
+
+
+def area_under_roc(scores: Array, positive: Array, weights: Array) -> Array:
+    """Probability that a positive sample scores higher than a negative one, ties counting half.
+
+    Parameters
+    ----------
+    scores
+        (N,), higher for positive.
+    positive
+        (N,) booleans.
+    weights
+        (B, N) sample weights.
+
+    Returns
+    -------
+    Array
+        (B,), NaN where positives or negatives are absent.
+    """
+    positives, negatives = _groups(scores, positive, weights)
+    below = np.cumsum(negatives, axis=1) - 0.5 * negatives
+    return ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
+
+
+def average_precision(scores: Array, positive: Array, weights: Array) -> Array:
+    """Sum over thresholds of precision times the step in recall, without interpolation.
+
+    Shapes are those of `area_under_roc`; NaN where positives are absent.
+    """
+    positives, negatives = (np.flip(side, axis=1) for side in _groups(scores, positive, weights))
+    found = np.cumsum(positives, axis=1)
+    precision = np.nan_to_num(ratio(found, found + np.cumsum(negatives, axis=1)))
+    return ratio((precision * positives).sum(axis=1), found[:, -1])
