@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
-from headstart.cli.main import LATER, app
+from headstart.cli import failures
+from headstart.cli.main import LATER, _Commands, app
 
 SOURCE = Path(__file__).parents[2] / "src"
 HEAVY = ("torch", "pandas", "transformers", "timm", "datasets", "sklearn", "matplotlib", "numpy")
@@ -161,3 +163,19 @@ def test_a_terminal_without_utf8_gets_no_traceback(headstart) -> None:
     done = headstart("fit", "--help", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert done.stdout
+
+
+def test_ctrl_c_inside_a_verb_names_the_run(capsys) -> None:
+    class Interrupted(KeyboardInterrupt):
+        run = "runs/flowers"
+
+    small = typer.Typer(cls=_Commands)
+    small.callback()(lambda: None)
+
+    @small.command()
+    def work() -> None:
+        raise Interrupted
+
+    group = typer.main.get_command(small)
+    assert failures.guard(lambda: group.main(["work"], "headstart", standalone_mode=False), ["work"]) == 130
+    assert "headstart resume runs/flowers" in capsys.readouterr().err

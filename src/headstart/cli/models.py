@@ -39,7 +39,7 @@ def command(
         right=["size", "px"],
     )
     if query is None:
-        console().print("\nOther models of timm are found by a part of their name: headstart models resnet50")
+        console().print("\nMore of timm by a part of the name, such as: headstart models resnet50")
 
 
 def _millions(parameters: int | None) -> str:
