@@ -133,8 +133,12 @@ class Backbone(nn.Module):
         weight = mask.to(dense.dtype)[..., None]
         return (dense * weight).sum(1) / weight.sum(1).clamp(min=1)
 
+    def settle(self, sample: Sample) -> Sample:
+        """The part of preprocessing that is the same at every reading (resizing, tokens); kept by readers."""
+        return sample
+
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
-        """One sample -> tensors; random only through `seed`."""
+        """One settled sample -> tensors; random only through `seed`."""
         raise ModelError(f"{type(self).__name__} does not say how samples become tensors.", "Override preprocess().")
 
     def collate(self, states: list[State]) -> State:

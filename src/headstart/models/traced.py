@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from headstart.core.errors import ModelError
 from headstart.models.backbone import Backbone, InputSpec, Provenance, State
-from headstart.models.pictures import collate_pictures, picture_state, to_network
+from headstart.models.pictures import collate_pictures, picture_state, square, to_network
 from headstart.models.tracing import Unit, find_units, first_tensor, trace
 from headstart.data.augment import Augmentation
 from headstart.data.schema import Sample
@@ -211,6 +211,10 @@ class TracedBackbone(Backbone):
         return super().pool({"x": self._map(s["x"])}, grid)
 
     # -- inputs ------------------------------------------------------------------------------------------------------
+
+    def settle(self, sample: Sample) -> Sample:
+        spec = self.input_spec
+        return replace(sample, inputs=square(sample.inputs, spec.size, spec.interpolation))
 
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
         return picture_state(sample.inputs, self.input_spec, self.augmentations.get(view), seed)

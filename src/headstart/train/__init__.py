@@ -1,0 +1,1 @@
+"""One loop for every method: batches, feeds, objectives, updates, phases, checkpoints."""

@@ -1,0 +1,60 @@
+"""A model's outputs over a part of the data, with ids, so that metrics never depend on batching or order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from headstart.models.model import Model
+from headstart.train.precision import autocast
+from headstart.train.reader import Reader
+
+
+@dataclass
+class Outputs:
+    """Outputs in the order of the part's ids.
+
+    Attributes
+    ----------
+    ids
+        Of the samples.
+    logits
+        Task -> (N, outputs) float32.
+    features
+        (N, D) float32, or None.
+    """
+
+    ids: list[str]
+    logits: dict[str, np.ndarray]
+    features: np.ndarray | None = None
+
+
+@torch.inference_mode()
+def outputs(
+    model: Model,
+    reader: Reader,
+    part: str,
+    batch_size: int = 64,
+    dtype: torch.dtype = torch.float32,
+    features: bool = False,
+) -> Outputs:
+    """Run a model over a part in its plain view, in eval mode (the mode it had is restored)."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    ids: list[str] = []
+    logits: dict[str, list[torch.Tensor]] = {task: [] for task in model.tasks}
+    kept: list[torch.Tensor] = []
+    with autocast(dtype, device):
+        for batch in reader.sweep(part, batch_size, labels=False):
+            out = model(batch.to(device))
+            ids += batch.ids
+            for task in model.tasks:
+                logits[task].append(out.logits[task].float().cpu())
+            if features:
+                kept.append(out.features.float().cpu())
+    model.training = was_training
+    joined = {task: torch.cat(rows).numpy() for task, rows in logits.items()}
+    return Outputs(ids, joined, torch.cat(kept).numpy() if features else None)

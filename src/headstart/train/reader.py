@@ -1,0 +1,214 @@
+"""Makes batches: order, labels and views are functions of the seed, the epoch and the sample, of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from headstart.core.errors import DataError
+from headstart.core.seeding import derive
+from headstart.data.dataset import Dataset
+from headstart.data.schema import Sample, missing
+from headstart.models.backbone import Backbone, State
+from headstart.train.batch import Batch, Feed
+
+STORE_SHARE = 0.25
+"""Share of the free memory that settled samples may take."""
+
+
+class Reader:
+    """Reads parts of the data for one backbone.
+
+    Parameters
+    ----------
+    parts
+        Part name -> data set.
+    backbone
+        Turns samples into tensors.
+    seed
+        Of the run.
+    """
+
+    def __init__(self, parts: Mapping[str, Dataset], backbone: Backbone, seed: int) -> None:
+        self.parts = dict(parts)
+        self.backbone = backbone
+        self.seed = seed
+        self._settled: dict[tuple[str, int], Sample] = {}
+        self._room = int(psutil.virtual_memory().available * STORE_SHARE)
+        self._pool: ThreadPoolExecutor | None = None
+        self._labels: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
+
+    # -- samples ---------------------------------------------------------------------------------------------------
+
+    def samples(self, part: str, index: Sequence[int]) -> list[Sample]:
+        """Settled samples: what does not change from epoch to epoch is done once, as long as memory allows."""
+        todo = [int(i) for i in index if (part, int(i)) not in self._settled]
+        fresh: dict[int, Sample] = {}
+        if todo:
+            fresh = dict(zip(todo, self._read_all(part, todo), strict=True))
+            for i, sample in fresh.items():
+                self._keep(part, i, sample)
+        return [self._settled.get((part, int(i))) or fresh[int(i)] for i in index]
+
+    def _read_all(self, part: str, index: list[int]) -> list[Sample]:
+        data = self.parts[part]
+
+        def read(i: int) -> Sample:
+            return self.backbone.settle(data.read(i, size_hint=self.backbone.input_spec.size))
+
+        if len(index) < 8:
+            return [read(i) for i in index]
+        # Decoding releases the interpreter's lock, so threads are enough; no worker processes.
+        self._pool = self._pool or ThreadPoolExecutor(max_workers=torch.get_num_threads())
+        return list(self._pool.map(read, index))
+
+    def _keep(self, part: str, i: int, sample: Sample) -> None:
+        size = np.asarray(sample.inputs).nbytes
+        if size <= self._room:
+            self._room -= size
+            self._settled[part, i] = sample
+
+    def labels(self, part: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Task -> labels of a part, and task -> which are present."""
+        if part not in self._labels:
+            data = self.parts[part]
+            values, present = {}, {}
+            for task in data.schema.tasks:
+                array = np.asarray(data.labels(task.name))
+                have = ~missing(array)
+                filled = np.where(have if array.ndim == 1 else have[:, None], array, 0)
+                kind = torch.long if task.kind == "single-label" else torch.float32
+                # Single entries missing from a multi-label row stay NaN: their loss is left out.
+                values[task.name], present[task.name] = torch.as_tensor(filled).to(kind), torch.as_tensor(have)
+            self._labels[part] = values, present
+        return self._labels[part]
+
+    # -- batches ---------------------------------------------------------------------------------------------------
+
+    def batch(self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
+        """The batch of the samples at these positions."""
+        data = self.parts[part]
+        samples = self.samples(part, index)
+        made: dict[str, State] = {}
+        for view in views:
+            states = [
+                self.backbone.preprocess(s, view, derive(self.seed, epoch, s.id, view)) for s in samples
+            ]
+            made[view] = self.backbone.collate(states)
+        where = torch.as_tensor(np.asarray(index, dtype=np.int64))
+        values: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
+        if labels:
+            all_values, all_present = self.labels(part)
+            values = {t: v[where] for t, v in all_values.items()}
+            present = {t: v[where] for t, v in all_present.items()}
+        return Batch([data.ids[int(i)] for i in index], made, values, present, None, where)
+
+    def sweep(self, part: str, batch_size: int, view: str = "plain", labels: bool = True) -> Iterator[Batch]:
+        """Every sample once, in order, without randomness."""
+        for index in np.array_split(np.arange(len(self.parts[part])), range(batch_size, len(self.parts[part]), batch_size)):
+            if len(index):
+                yield self.batch(part, index, (view,), labels)
+
+    def order(self, feed: Feed, epoch: int, batch_size: int) -> list[np.ndarray]:
+        """Positions of each batch of an epoch.
+
+        Raises
+        ------
+        DataError
+            When the part is empty.
+        """
+        data = self.parts[feed.part]
+        n, size = len(data), feed.size or batch_size
+        if n == 0:
+            raise DataError(f"The part {feed.part!r} has no samples.", "Give data for it.")
+        r = np.random.default_rng(derive(self.seed, "order", feed.name, epoch))
+        if feed.order == "stream":
+            rows = min(size, n)
+            length = n // rows
+            return [np.arange(rows) * length + j for j in range(length)]
+        if feed.order == "balanced":
+            where = r.permutation(_balanced(np.asarray(data.labels(data.schema.tasks[0].name)), n, r))
+        else:
+            where = r.permutation(n)
+        if feed.order == "length":
+            where = self._by_length(feed.part, where, size)
+        batches = [where[i : i + size] for i in range(0, n, size)]
+        if feed.order == "length":
+            batches = [batches[i] for i in r.permutation(len(batches))]
+        # A last batch of one sample has no statistics to normalise by: it joins the batch before.
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2] = np.concatenate([batches[-2], batches.pop()])
+        return batches
+
+    def _by_length(self, part: str, where: np.ndarray, size: int) -> np.ndarray:
+        """Sort by length within pools of 50 batches, so that similar lengths meet and epochs still differ."""
+        pool = size * 50
+        sorted_pools = []
+        for start in range(0, len(where), pool):
+            some = where[start : start + pool]
+            lengths = [len(s.inputs) for s in self.samples(part, some)]
+            sorted_pools.append(some[np.argsort(lengths, kind="stable")])
+        return np.concatenate(sorted_pools)
+
+    def epoch(self, feed: Feed, epoch: int, batch_size: int, first: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch of a feed, from batch `first` on."""
+        for index in self.order(feed, epoch, batch_size)[first:]:
+            yield self.batch(feed.part, index, feed.views, feed.labels, epoch)
+
+
+class CachedReader(Reader):
+    """A reader whose batches are states after a cut, computed once per sample and view.
+
+    Only views without randomness can be kept; the prefix must be frozen and in eval mode.
+
+    Parameters
+    ----------
+    reader
+        Where samples come from.
+    cut
+        The stage that has been run.
+    """
+
+    def __init__(self, reader: Reader, cut: str, device: torch.device, batch_size: int = 64) -> None:
+        super().__init__(reader.parts, reader.backbone, reader.seed)
+        self.source = reader
+        self.cut = cut
+        self.device = device
+        self.batch_size = batch_size
+        self._states: dict[str, State] = {}
+
+    @torch.no_grad()
+    def _activations(self, part: str) -> State:
+        if part not in self._states:
+            chunks = []
+            for batch in self.source.sweep(part, self.batch_size, labels=False):
+                state = self.backbone.begin(batch.to(self.device).views["plain"])
+                chunks.append({k: v.cpu() for k, v in self.backbone.run(state, upto=self.cut).items()})
+            self._states[part] = {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
+        return self._states[part]
+
+    def batch(self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
+        kept = self._activations(part)
+        where = torch.as_tensor(np.asarray(index, dtype=np.int64))
+        state = {k: v[where] for k, v in kept.items()}
+        plain = self.source.batch(part, index, (), labels, epoch)
+        return replace(plain, views=dict.fromkeys(views, state), after=self.cut)
+
+
+def _balanced(labels: np.ndarray, n: int, r: np.random.Generator) -> np.ndarray:
+    """n positions in which every class is about equally frequent; rare ones are repeated."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DataError("A balanced order needs single-label classes.", "Use the order 'shuffle'.")
+    classes = [np.flatnonzero(labels == c) for c in np.unique(labels[labels >= 0])]
+    share = -(-n // len(classes))
+    drawn = [
+        np.concatenate([r.permutation(c) for _ in range(-(-share // len(c)))])[:share] for c in classes
+    ]
+    return r.permutation(np.concatenate(drawn))[:n]
