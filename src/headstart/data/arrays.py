@@ -21,8 +21,8 @@ def read_arrays(pictures: Any, labels: Any) -> Raw:
     pictures
         (N, H, W), (N, H, W, C) or (N, C, H, W) array or tensor; or a list of pictures of different sizes.
     labels
-        (N,) classes or numbers, (N, classes) of 0 and 1, or a list of sets of classes. Where each row has exactly one
-        1, a table is read as one-hot (single-label).
+        (N,) classes or numbers, (N, classes) of 0 and 1, or a list of sets of classes. Where each row has
+        exactly one 1, a table is read as one-hot (single-label).
 
     Raises
     ------

@@ -96,7 +96,8 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
             )
         if set(extra.columns) != set(raw.columns):
             raise DataError(
-                f"The {part} data have the labels {sorted(extra.columns)}, the training data {sorted(raw.columns)}.",
+                f"The {part} data have the labels {sorted(extra.columns)}, the training data "
+                f"{sorted(raw.columns)}.",
                 "Name the label columns so that both have them.",
             )
         raws.append(extra)

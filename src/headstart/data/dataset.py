@@ -1,4 +1,4 @@
-"""A data set: ids, pictures that are read one at a time, labels per task, and the parts that came with them."""
+"""A data set: ids, pictures read one at a time, labels per task, and the parts that came with them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Content:
     ids
         Unique names of the rows, the same on every machine.
     labels
-        Task name to labels: (n,) int64 with `MISSING`, (n,) float32 with NaN, or (n, classes) float32 with NaN rows.
+        Task name to labels: (n,) int64 with `MISSING`, (n,) float32 with NaN, or (n, classes) float32 with
+        NaN rows.
     groups, times
         (n,) str and (n,) float64, or None.
     parts
@@ -100,8 +101,8 @@ class Dataset:
         Returns
         -------
         Sample
-            `inputs` is (H, W, C), uint8 or float32 on the scale 0 to 1. Greyscale pictures of a data set that also
-            has colour come with three equal channels.
+            `inputs` is (H, W, C), uint8 or float32 on the scale 0 to 1. Greyscale pictures of a data set that
+            also has colour come with three equal channels.
 
         Raises
         ------
@@ -198,7 +199,7 @@ class Dataset:
         return [facts[row].perceptual for row in self._rows]
 
     def fingerprint(self) -> str:
-        """Hash (32 hexadecimal digits) of ids, pixels, labels and given parts: equal data, equal fingerprint."""
+        """Hash (32 hexadecimal digits) of ids, pixels, labels and given parts."""
         digest = hashlib.blake2b(digest_size=16)
         for text in (*self.ids, *self.pixel_hashes):
             digest.update(text.encode() + b"\0")

@@ -118,15 +118,15 @@ def photographs_fetched() -> bool:
 def photo_crops() -> Crops:
     """100 square crops of each of ten colour photographs, 80 to train and 20 to test.
 
-    Each photograph is cut by an upright line; training crops lie to the left of it and test crops to the right, so
-    they share no pixel. Crops have sides of 112 to 224 pixels and are enlarged to 224.
+    Each photograph is cut by an upright line; training crops lie to the left of it and test crops to the
+    right, so they share no pixel. Crops have sides of 112 to 224 pixels and are enlarged to 224.
     """
     photographs = _photographs()
     classes = tuple(sorted(photographs))
     pictures, labels, test = [], [], []
     for label, name in enumerate(classes):
         photograph = photographs[name]
-        height, width, _ = photograph.shape
+        width = photograph.shape[1]
         line = width - max(CROP, round(0.3 * width))
         regions = {"train": photograph[:, :line], "test": photograph[:, line:]}
         for part, count in _PER_PHOTOGRAPH.items():

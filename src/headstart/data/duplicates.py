@@ -1,9 +1,10 @@
-"""Copies of pictures: exact ones by the hash of their pixels, near ones by perceptual hash and correlation."""
+"""Copies of pictures: exact ones by hash of their pixels, near ones by perceptual hash and correlation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -14,8 +15,8 @@ from headstart.data.dataset import Dataset
 from headstart.data.facts import grey_thumbnail
 
 MOST_BITS = 7
-"""Perceptual hashes of near copies differ in at most this many of 64 bits. With eight bands of eight bits, two hashes
-that differ in at most seven have at least one band in common, so that only pictures that share a band are compared."""
+"""Perceptual hashes of near copies differ in at most this many of 64 bits. Of eight bands of eight bits, two hashes
+that differ in at most seven have one in common, so that only pictures that share a band are compared."""
 
 CORRELATION = 0.99
 _THUMBNAIL = 64
@@ -29,8 +30,8 @@ class Copies:
     Attributes
     ----------
     exact, near
-        (n,) int64 group numbers: samples with the same number are exact copies (for `near`, copies of either kind,
-        chained: if a copies b and b copies c, all three have one number).
+        (n,) int64 group numbers: samples with the same number are exact copies (for `near`, copies of either
+        kind, chained: if a copies b and b copies c, all three have one number).
     """
 
     exact: np.ndarray
@@ -41,8 +42,9 @@ def find_copies(dataset: Dataset) -> Copies:
     """Group exact and near copies.
 
     Exact copies have equal decoded pixels. Near copies are pictures of at least 64 pixels on each side whose
-    perceptual hashes differ in at most `MOST_BITS` bits and whose 64x64 greyscale thumbnails correlate by at least
-    `CORRELATION`; so recompressed, slightly retouched or resized copies are found, and crops and mirror images not.
+    perceptual hashes differ in at most `MOST_BITS` bits and whose 64x64 greyscale thumbnails correlate by at
+    least `CORRELATION`; so recompressed, slightly retouched or resized copies are found, and crops and mirror
+    images not.
 
     Notes
     -----
@@ -77,7 +79,9 @@ def join(
 
 
 def candidate_pairs(bits: np.ndarray) -> Iterator[np.ndarray]:
-    """Pairs (i < j) of hashes that differ in at most `MOST_BITS` bits, in blocks of (k, 2); a pair may come twice.
+    """Pairs (i < j) of hashes that differ in at most `MOST_BITS` bits, in blocks of (k, 2).
+
+    A pair may come twice.
 
     Parameters
     ----------
@@ -88,7 +92,7 @@ def candidate_pairs(bits: np.ndarray) -> Iterator[np.ndarray]:
     for band in range(8):
         order = np.argsort(bands[:, band], kind="stable")
         starts = np.flatnonzero(np.r_[True, np.diff(bands[order, band]) != 0, True])
-        for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        for start, stop in pairwise(starts):
             bucket = np.sort(order[start:stop])
             for begin in range(0, len(bucket), _BLOCK):
                 rows = bucket[begin : begin + _BLOCK]
@@ -122,7 +126,7 @@ def _confirmed(dataset: Dataset, candidates: np.ndarray, bits: np.ndarray) -> np
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    """Zero mean and unit length, so that a dot product is a correlation; a flat picture correlates with nothing."""
+    """Zero mean and unit length: a dot product is a correlation. A flat picture correlates with nothing."""
     centred = values - values.mean()
     length = float(np.linalg.norm(centred))
     return centred / length if length > 1e-6 * len(values) else np.zeros_like(centred)

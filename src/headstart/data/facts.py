@@ -19,7 +19,7 @@ from headstart.data.pictures import BadPicture, decode
 from headstart.store.home import cache_dir
 
 PERCEPTUAL_SIDE = 64
-"""Pictures smaller than this on either side get no perceptual hash: on digits it would confuse most of them."""
+"""Pictures smaller than this on either side get no perceptual hash: on digits it confuses most."""
 
 _SCAN_SIDE = 512
 _VERSION = 1

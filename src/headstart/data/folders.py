@@ -1,4 +1,4 @@
-"""Folders of pictures: one folder per class, with or without train, validation and test folders above them."""
+"""Folders of pictures: one folder per class, with or without train, validation and test above them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ PART_NAMES = {
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Every file below `folder` that is called like a picture, sorted; hidden files and folders are left out."""
+    """Every file below `folder` that is called like a picture, sorted; nothing hidden."""
     return sorted(path for path in _walk(folder) if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def read_folder(folder: Path) -> Raw:
     """Read the layout of a folder; the pictures themselves stay closed.
 
-    Classes are the folders directly below `folder` (or below its part folders), however deep their files lie. There
-    are part folders if one is called train and every other one is a part as well, or at least one other is.
+    Classes are the folders directly below `folder` (or below its part folders), however deep their files lie.
+    There are part folders if one is called train and every other one is a part as well, or at least one other
+    is.
 
     Raises
     ------

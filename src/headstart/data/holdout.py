@@ -45,8 +45,8 @@ class Pool:
 def hold_out(pool: Pool, share: float, seed: int) -> np.ndarray:
     """(n,) bool: which samples are held out; the latest by time, else stratified.
 
-    Samples of one time stand together. Stratified, a class never leaves training as a whole, so a class of one
-    sample (or of one block) is not held out.
+    Samples of one time stand together. Stratified, a class never leaves training as a whole, so a class of
+    one sample (or of one block) is not held out.
     """
     if pool.times is not None:
         return _latest(pool.times, share)
@@ -65,8 +65,8 @@ def hold_out(pool: Pool, share: float, seed: int) -> np.ndarray:
 def fold_numbers(pool: Pool, folds: int, seed: int) -> np.ndarray:
     """(n,) int64: in which fold a sample is held out; -1 for samples that are never held out.
 
-    By time, folds are stretches of time. Stratified, what would leave no sample of a class to train on is never held
-    out. There are fewer folds where there are fewer blocks.
+    By time, folds are stretches of time. Stratified, what would leave no sample of a class to train on is
+    never held out. There are fewer folds where there are fewer blocks.
     """
     sides = np.full(len(pool), -1, dtype=np.int64)
     if pool.times is not None:
@@ -96,7 +96,8 @@ def _latest(times: np.ndarray, share: float) -> np.ndarray:
     cut = ordered[min(len(ordered) - 1, len(ordered) - max(1, round(share * len(ordered))))]
     from_cut, after_cut = known >= cut, known > cut
     wanted = share * len(times)
-    # Samples of one moment stay together; of the two possible cuts the one that comes nearer, if it leaves some.
+    # Samples of one moment stay together; of the two possible cuts the one that comes nearer, if it leaves
+    # some.
     if from_cut.all() or (after_cut.any() and abs(after_cut.sum() - wanted) < abs(from_cut.sum() - wanted)):
         return after_cut
     return from_cut

@@ -10,15 +10,18 @@ from typing import Any, Literal
 import numpy as np
 
 from headstart.core.errors import ConfigError, DataError, did_you_mean
+from headstart.data.arrays import as_pictures, read_arrays
 from headstart.data.assemble import assemble, combine
 from headstart.data.dataset import Content, Dataset
 from headstart.data.folders import picture_files, read_folder
+from headstart.data.objects import read_inputs, read_object
 from headstart.data.raw import Raw
+from headstart.data.samples import read_sample
 from headstart.data.schema import Schema
 from headstart.data.sources import CellSource, FileSource, PictureSource
+from headstart.data.table_files import TABLE_SUFFIXES, open_table
+from headstart.data.tables import Columns, read_pictures, read_table
 from headstart.data.tasks import TaskOption
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class LoadOptions:
     valid, test
         Data given for validation and for the test: whatever `load_data` accepts.
     bad_images
-        "skip" names, counts and leaves out unreadable pictures, up to a tenth of them; "refuse" stops at the first.
+        "skip" names, counts and leaves out unreadable pictures, up to a tenth of them; "refuse" refuses any.
     """
 
     image: str | None = None
@@ -60,9 +63,10 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     Parameters
     ----------
     source
-        A folder of pictures by class (with or without train, validation and test folders); a CSV, TSV, JSONL or
-        Parquet file with a column of picture paths; `(x, y)` of NumPy arrays or torch tensors; a pandas frame; a
-        `datasets.Dataset` or `DatasetDict`; a torch `Dataset` of (picture, label); `"sample:NAME"`; or a `Dataset`.
+        A folder of pictures by class (with or without train, validation and test folders); a CSV, TSV, JSONL
+        or Parquet file with a column of picture paths; `(x, y)` of NumPy arrays or torch tensors; a pandas
+        frame; a `datasets.Dataset` or `DatasetDict`; a torch `Dataset` of (picture, label); `"sample:NAME"`;
+        or a `Dataset`.
     options
         How to read it.
     **named
@@ -107,8 +111,8 @@ def load_inputs(inputs: Any, image: str | None = None) -> Dataset:
     Parameters
     ----------
     inputs
-        A path, a glob pattern, a folder, a table of pictures, a sample, or a list of paths, patterns, arrays, Pillow
-        images; or one array of pictures (N, H, W, C).
+        A path, a glob pattern, a folder, a table of pictures, a sample, or a list of paths, patterns, arrays,
+        Pillow images; or one array of pictures (N, H, W, C).
     image
         Column of pictures, for tables.
 
@@ -140,8 +144,6 @@ def load_inputs(inputs: Any, image: str | None = None) -> Dataset:
 def read_raw(source: Any, options: LoadOptions) -> Raw:
     """Read anything that `load_data` accepts, without interpreting its labels."""
     if isinstance(source, str) and source.startswith("sample:"):
-        from headstart.data.samples import read_sample
-
         return read_sample(source)
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
@@ -151,17 +153,16 @@ def read_raw(source: Any, options: LoadOptions) -> Raw:
                     f"{path} is a file, but not a table.",
                     f"Give a folder of pictures by class, or a table ({' '.join(TABLE_SUFFIXES)}).",
                 )
-            from headstart.data.tables import read_table_file
-
-            return read_table_file(path, options)
+            return read_table(open_table(path), str(source), _columns(options), path.parent)
         return read_folder(path)
     if isinstance(source, tuple) and len(source) == 2:
-        from headstart.data.arrays import read_arrays
-
         return read_arrays(*source)
-    from headstart.data.objects import read_object
+    return read_object(source, _columns(options))
 
-    return read_object(source, options)
+
+def _columns(options: LoadOptions) -> Columns:
+    labels = options.labels or ((options.label,) if options.label else ())
+    return Columns(options.image, labels, options.group, options.time, options.task)
 
 
 def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
@@ -190,8 +191,6 @@ def _raw_inputs(inputs: Any, image: str | None) -> Raw:
         cells = _Rows(inputs.content.source, rows)
         return Raw(inputs.name, cells, inputs.ids)
     if isinstance(inputs, np.ndarray) or hasattr(inputs, "detach"):
-        from headstart.data.arrays import as_pictures
-
         pictures = as_pictures(inputs)
         return Raw("arrays", pictures, [str(i) for i in range(len(pictures))])
     if isinstance(inputs, str | Path):
@@ -216,9 +215,9 @@ def _raw_inputs(inputs: Any, image: str | None) -> Raw:
 def _table_of_pictures(source: Any, image: str | None) -> Raw:
     if isinstance(source, str) and source.startswith("sample:"):
         return read_raw(source, LoadOptions())
-    from headstart.data.tables import read_pictures_only
-
-    return read_pictures_only(source, image)
+    if isinstance(source, str):
+        return read_pictures(open_table(Path(source)), source, image, Path(source).parent)
+    return read_inputs(source, image)
 
 
 def _expand(text: str) -> list[Path]:

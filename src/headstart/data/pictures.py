@@ -4,10 +4,12 @@ The rules, by what Pillow calls the mode of the picture:
 
 * 1-bit and 8-bit greyscale stay one channel; palette, CMYK, YCbCr, Lab and HSV become RGB.
 * Transparency (alpha channel or transparent colour) is composited over white.
-* 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit values
+* 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit
+values
   where they fit into 16 bits, else their own range (minimum to maximum) becomes 0 to 255.
 * Floating point stays float32, on the scale 0 to 1: see `unit_range`.
-* The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is read.
+* The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is
+read.
 """
 
 from __future__ import annotations
@@ -26,8 +28,29 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from headstart.core.errors import DataError
 
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .heic .heif .hif .avif "
-    ".jp2 .tga".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".avif",
+        ".jp2",
+        ".tga",
+    ]
 )
 """Endings (lower case) by which a file in a folder is taken for a picture."""
 
@@ -46,8 +69,8 @@ def decode(picture: str | Path | bytes | Image.Image, size_hint: int | None = No
     picture
         Path, content of a file, or an open Pillow image.
     size_hint
-        The side in pixels that the caller needs. Large JPEGs are then decoded at a half, a quarter or an eighth of
-        their size, still at least this large, which is several times faster.
+        The side in pixels that the caller needs. Large JPEGs are then decoded at a half, a quarter or an
+        eighth of their size, still at least this large, which is several times faster.
 
     Returns
     -------
@@ -90,9 +113,9 @@ def decode(picture: str | Path | bytes | Image.Image, size_hint: int | None = No
 def as_picture(array: Any) -> np.ndarray:
     """Bring an array that the user gave as one picture into the shape (H, W, C).
 
-    (H, W) gains a channel; (C, H, W) is turned where only that reading makes sense (C of 1, 3 or 4 first, and not
-    last). Four channels are RGB with alpha, composited over white. Booleans become 0 and 255, other integers are
-    clipped to 0..255 (uint16 is scaled by 257), floating point becomes float32.
+    (H, W) gains a channel; (C, H, W) is turned where only that reading makes sense (C of 1, 3 or 4 first, and
+    not last). Four channels are RGB with alpha, composited over white. Booleans become 0 and 255, other
+    integers are clipped to 0..255 (uint16 is scaled by 257), floating point becomes float32.
 
     Raises
     ------
@@ -135,8 +158,8 @@ def channels_first(shape: tuple[int, ...]) -> bool:
 def unit_range(array: np.ndarray) -> np.ndarray:
     """Floating point pixels on the scale 0 to 1, as float32.
 
-    Values within 0..1 are kept; within 0..255 they are divided by 255, within 0..65535 by 65535; anything else has
-    its own minimum and maximum moved to 0 and 1.
+    Values within 0..1 are kept; within 0..255 they are divided by 255, within 0..65535 by 65535; anything
+    else has its own minimum and maximum moved to 0 and 1.
 
     >>> unit_range(np.array([0.0, 51.0, 255.0])).tolist()
     [0.0, 0.20000000298023224, 1.0]
@@ -163,7 +186,8 @@ def _open(picture: str | Path | bytes) -> Image.Image:
         file = picture  # type: ignore[assignment]
     if not head:
         raise BadPicture("the file is empty")
-    # Phones write HEIC, often under other endings: the content decides, and the decoder is loaded when needed.
+    # Phones write HEIC, often under other endings: the content decides, and the decoder is loaded when
+    # needed.
     if head[4:8] == b"ftyp":
         from pillow_heif import register_heif_opener
 

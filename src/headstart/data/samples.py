@@ -43,7 +43,7 @@ class SampleInfo:
 
 
 def list_samples() -> list[dict[str, Any]]:
-    """Every sample: name, modality, task, samples, classes, source, licence, and whether it works offline now."""
+    """Every sample: name, modality, task, samples, classes, source, licence, and whether it is fetched."""
     shown = ("name", "modality", "task", "samples", "classes", "source", "licence")
     return [{**{key: getattr(info, key) for key in shown}, "fetched": info.fetched()} for info in _SAMPLES]
 
@@ -215,7 +215,7 @@ _SAMPLES = (
         "single-label",
         200,
         2,
-        "Labeled Faces in the Wild (Huang et al. 2007), 100 faces and 100 others, from the wheel scikit-image 0.26.0",
+        "Labeled Faces in the Wild (Huang et al. 2007), 100 faces, 100 others, from the wheel scikit-image 0.26.0",
         "no known restrictions (see the wheel's skimage/data/README.txt)",
         _faces,
         lambda: is_fetched(SCIKIT_IMAGE, FACES_MEMBER),
@@ -227,7 +227,7 @@ _SAMPLES = (
         1000,
         10,
         "crops of eight photographs of the wheel scikit-image 0.26.0 and two of scikit-learn",
-        "of the photographs: public domain, CC0 or CC BY (see skimage/data/README.txt, sklearn/datasets/images)",
+        "public domain, CC0 or CC BY (see skimage/data/README.txt, sklearn/datasets/images)",
         _photo_crops,
         derived.photographs_fetched,
     ),

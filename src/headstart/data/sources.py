@@ -1,4 +1,4 @@
-"""Where pictures come from: files, arrays, cells of tables, somebody's torch data set; all behind one `read`."""
+"""Where pictures come from: files, arrays, cells of tables, somebody's data set; all behind one `read`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ArraySource(PictureSource):
 
 
 class CellSource(PictureSource):
-    """Cells that hold pictures: arrays, Pillow images, bytes, paths, or {"bytes", "path"} of Hugging Face tables.
+    """Cells that hold pictures: arrays, Pillow images, bytes, paths, or {"bytes", "path"} of Arrow tables.
 
     `cells` is anything with a length whose `cells[row]` gives such a cell; relative paths start at `root`.
     """

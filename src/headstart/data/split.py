@@ -62,8 +62,8 @@ class Splits:
     validation, test
         Held out; None where there is no such part.
     folds, halves
-        (fit, held out) pairs over `train`: five (or as asked), and two. A sample of a class that would otherwise
-        vanish from training is never held out, so held-out parts need not cover `train`.
+        (fit, held out) pairs over `train`: five (or as asked), and two. A sample of a class that would
+        otherwise vanish from training is never held out, so held-out parts need not cover `train`.
     protocol
         "held-out": decisions use `validation`; "cross-validation": they use folds.
     notes
@@ -111,7 +111,8 @@ class Splits:
             lost = [name for name in content[part] if name not in place]
             if lost:
                 raise DataError(
-                    f"{len(lost)} samples of the {part} part are no longer in {dataset.name}, such as {lost[0]!r}.",
+                    f"{len(lost)} samples of the {part} part are not in {dataset.name} any more, such "
+                    f"as {lost[0]!r}.",
                     "The data have changed since the run was started: start a new run.",
                 )
             return np.array([place[name] for name in content[part]], dtype=np.int64)
@@ -133,8 +134,8 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> Splits
     """Split a data set by the rules of the house.
 
     Parts that came with the data are respected, and a given test part is never altered: a copy of one of its
-    pictures leaves training. Exact and near copies, and samples of one group, never stand on two sides. Samples
-    without a label are left out.
+    pictures leaves training. Exact and near copies, and samples of one group, never stand on two sides.
+    Samples without a label are left out.
 
     Raises
     ------
@@ -191,7 +192,7 @@ class _Splitter:
         folds, halves = self._folds(pool, options.folds), self._folds(pool, 2)
         if protocol == "cross-validation" and not folds:
             raise DataError(
-                f"{self.dataset.name} cannot be divided for cross-validation: no class has samples on two sides.",
+                f"{self.dataset.name} cannot be divided for cross-validation.",
                 "Give more samples (or more groups) of each class, or validation data of its own.",
             )
         self._note_classes(pool, validation, test)
@@ -292,7 +293,7 @@ class _Splitter:
         if few:
             what = "values" if self.task.kind == "regression" else "classes"
             raise DataError(
-                f"The training part of {self.dataset.name} has {len(rows)} samples and fewer than two {what}.",
+                f"The training part of {self.dataset.name} ({len(rows)} samples) has fewer than two {what}.",
                 "Give more data, or hold out less.",
             )
 
@@ -334,8 +335,8 @@ class _Splitter:
         if len(only_held):
             self.notes.warn(
                 "classes",
-                f"Not in the training part: {self._names(only_held)}. They stay classes of the evaluation that are "
-                "never predicted, so each of their samples counts as an error.",
+                f"Not in the training part: {self._names(only_held)}. They stay classes of the "
+                "evaluation that are never predicted, so each of their samples counts as an error.",
             )
         absent = names[(fitted == 0) & (held == 0)]
         if len(absent):

@@ -1,4 +1,4 @@
-"""Stratified division into sides, for classes, sets of classes and numbers alike, with blocks that stay together."""
+"""Stratified division into sides, for classes, sets of classes and numbers; blocks stay together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from headstart.core.seeding import derive
 from headstart.data.schema import Task
 
 BINS = 10
-"""Numbers are stratified by this many quantile bins (fewer where there are fewer than five samples per bin)."""
+"""Numbers are stratified by this many quantile bins (fewer where a bin has fewer than five samples)."""
 
 
 def indicators(task: Task, labels: np.ndarray) -> np.ndarray:
     """(n, strata) float64 of 0 and 1: what every side of a split should have its share of.
 
-    Classes of a single-label task; classes of a multi-label task; quantile bins of numbers. Rows must be labelled.
+    Classes of a single-label task; classes of a multi-label task; quantile bins of numbers. Rows must be
+    labelled.
     """
     if task.kind == "multi-label":
         return labels.astype(np.float64)
@@ -32,9 +33,10 @@ def indicators(task: Task, labels: np.ndarray) -> np.ndarray:
 def divide(strata: np.ndarray, blocks: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
     """Send every sample to a side so that each side has its share of all samples and of each stratum.
 
-    Blocks are placed one after the other, the largest and those with the rarest strata first, each where it lowers
-    the squared distance to the wanted counts most, relative to those counts. For single samples this is iterative
-    stratification (Sechidis, Tsoumakas, Vlahavas 2011); for classes it meets the wanted counts within one.
+    Blocks are placed one after the other, the largest and those with the rarest strata first, each where it
+    lowers the squared distance to the wanted counts most, relative to those counts. For single samples this
+    is iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011); for classes it meets the wanted counts
+    within one.
 
     Parameters
     ----------
@@ -80,10 +82,10 @@ def divide(strata: np.ndarray, blocks: np.ndarray, shares: np.ndarray, seed: int
 
 
 def nested_order(strata: np.ndarray, seed: int) -> np.ndarray:
-    """An order of the samples of which every beginning is stratified, so that smaller subsets lie in larger ones.
+    """An order of which every beginning is stratified, so that smaller subsets lie in larger ones.
 
-    The first two samples of every stratum come early, so that small subsets keep rare classes; after that, each
-    stratum is spread evenly. A multi-label sample counts for its rarest stratum.
+    The first two samples of every stratum come early, so that small subsets keep rare classes; after that,
+    each stratum is spread evenly. A multi-label sample counts for its rarest stratum.
 
     Returns
     -------

@@ -283,7 +283,7 @@ def _refuse_ids(name: str, texts: pd.Series) -> None:
     if len(texts) >= _ID_ROWS and distinct > ID_SHARE * len(texts):
         example = re.sub(r"\s+", " ", str(texts.iloc[0]))[:40]
         raise DataError(
-            f"{name!r} has {distinct} different values in {len(texts)} rows (such as {example!r}): it looks like an "
-            "id, not a label.",
+            f"{name!r} has {distinct} different values in {len(texts)} rows (such as {example!r}): it looks like "
+            "an id, not a label.",
             "Name the label column with label=, or say task='single-label' if these are classes.",
         )

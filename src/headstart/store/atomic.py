@@ -29,8 +29,8 @@ _HINTS = {
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; what is written there becomes `path` at the end.
 
-    The folder is created where it is missing. On any error the temporary file is removed and an existing `path`
-    stays as it was.
+    The folder is created where it is missing. On any error the temporary file is removed and an existing
+    `path` stays as it was.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def write_text(path: str | Path, content: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write strict JSON atomically: NaN and infinity are refused with `ValueError`, before anything is written."""
+    """Write strict JSON atomically: NaN and infinity raise `ValueError` before anything is written."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 

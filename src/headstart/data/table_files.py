@@ -1,0 +1,84 @@
+"""CSV, TSV, JSONL and Parquet files, read by Hugging Face `datasets` into memory-mapped Arrow tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.core.errors import DataError
+from headstart.data.tables import ArrowTable
+from headstart.store.home import cache_dir
+
+if TYPE_CHECKING:
+    import datasets
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+
+# pandas' own list also has words such as "None" and "null", which are names of classes often enough.
+_MISSING = ["", "NA", "N/A", "NaN", "nan"]
+
+
+def open_table(path: Path) -> ArrowTable:
+    """Open a table file.
+
+    Raises
+    ------
+    DataError
+        If it cannot be parsed, or is empty.
+    """
+    import datasets
+
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty.", "Give a table with a header line and rows.")
+    try:
+        with _quiet_library():
+            table = _read(path, str(cache_dir() / "tables"))
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise DataError(
+            f"{path} cannot be read as {path.suffix[1:].upper()}: {reason[0].rstrip('.')}.", "Check the file."
+        ) from error
+    if not len(table):
+        raise DataError(f"{path} has no rows.", "Give a table with a header line and rows.")
+    return ArrowTable(table)
+
+
+def _read(path: Path, cache: str) -> datasets.Dataset:
+    import datasets
+
+    suffix = path.suffix.lower()
+    common: dict[str, Any] = {"cache_dir": cache}
+    if suffix in (".csv", ".tsv"):
+        separator = "\t" if suffix == ".tsv" else ","
+        return datasets.Dataset.from_csv(
+            str(path),
+            sep=separator,
+            keep_default_na=False,
+            na_values=_MISSING,
+            encoding="utf-8-sig",
+            **common,
+        )
+    if suffix == ".parquet":
+        return datasets.Dataset.from_parquet(str(path), **common)
+    return datasets.Dataset.from_json(str(path), **common)
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """No progress bars and no log lines of the library while it reads; errors come as exceptions anyway."""
+    import datasets
+
+    bars = not datasets.are_progress_bars_disabled()
+    logger = logging.getLogger("datasets")
+    level = logger.level
+    datasets.disable_progress_bars()
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()

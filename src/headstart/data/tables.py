@@ -1,0 +1,268 @@
+"""Tables: which column holds pictures, which labels; pandas frames and Arrow tables alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from headstart.core.errors import DataError, did_you_mean
+from headstart.core.notes import Notes
+from headstart.data.pictures import PICTURE_SUFFIXES
+from headstart.data.raw import Raw
+from headstart.data.sources import CellSource, FileSource, PictureSource
+from headstart.data.tasks import TaskOption, looks_binary
+
+if TYPE_CHECKING:
+    import datasets
+
+PICTURE_COLUMNS = [
+    "image",
+    "img",
+    "picture",
+    "photo",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "path",
+    "image_path",
+]
+LABEL_COLUMNS = ["label", "labels", "class", "target", "category", "y"]
+
+_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns the user named; None or empty where a guess is wanted."""
+
+    image: str | None = None
+    labels: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+    task: TaskOption = "auto"
+
+
+class Table(Protocol):
+    """What is asked of a table."""
+
+    names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def cells(self, name: str) -> Any:
+        """Something with a length and `[row]`; pictures are not read before they are asked for."""
+
+    def values(self, name: str) -> list[Any]:
+        """A whole column, for labels, groups and times."""
+
+    def holds_pictures(self, name: str) -> bool:
+        """Whether the table itself says that this column holds pictures."""
+
+    def classes(self, name: str) -> Sequence[str] | None:
+        """Class names in index order, where the table defines them."""
+
+
+class FrameTable:
+    """A pandas frame."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.names = [str(name) for name in frame.columns]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def cells(self, name: str) -> Any:
+        return self.frame.iloc[:, self.names.index(name)].tolist()
+
+    def values(self, name: str) -> list[Any]:
+        return self.frame.iloc[:, self.names.index(name)].tolist()
+
+    def holds_pictures(self, name: str) -> bool:
+        return False
+
+    def classes(self, name: str) -> Sequence[str] | None:
+        return None
+
+
+class ArrowTable:
+    """A `datasets.Dataset`: memory-mapped, so it may be larger than memory."""
+
+    def __init__(self, table: datasets.Dataset) -> None:
+        import datasets
+
+        self.names = list(table.column_names)
+        self._features = table.features
+        self._pictures = {n for n, feature in table.features.items() if isinstance(feature, datasets.Image)}
+        for name in self._pictures:
+            # Decoded here and not by the library, so that every source follows the same rules.
+            table = table.cast_column(name, datasets.Image(decode=False))
+        self._table = table.with_format(None)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def cells(self, name: str) -> Any:
+        if getattr(self._features[name], "dtype", "") in ("string", "large_string"):
+            return self.values(name)
+        return self._table[name]
+
+    def values(self, name: str) -> list[Any]:
+        found = list(self._table[name])
+        inner = getattr(self._features[name], "feature", None)
+        names = getattr(inner, "names", None)
+        if names is None:
+            return found
+        return [None if row is None else [names[i] for i in row] for row in found]
+
+    def holds_pictures(self, name: str) -> bool:
+        return name in self._pictures
+
+    def classes(self, name: str) -> Sequence[str] | None:
+        return getattr(self._features[name], "names", None)
+
+
+def read_table(table: Table, name: str, columns: Columns, root: Path) -> Raw:
+    """Pictures and labels of a table.
+
+    Parameters
+    ----------
+    table
+        The table.
+    name
+        What the user called it.
+    columns
+        Which columns the user named.
+    root
+        Folder that relative picture paths start at.
+
+    Raises
+    ------
+    DataError
+        If a named column is not there, or a column has to be named.
+    """
+    notes = Notes()
+    for asked in (columns.image, columns.group, columns.time, *columns.labels):
+        if asked is not None and asked not in table.names:
+            hint = did_you_mean(asked, table.names) or f"It has: {', '.join(table.names[:20])}."
+            raise DataError(f"{name} has no column {asked!r}.", hint)
+    image = columns.image or _guess_image(table, name, notes)
+    taken = {image, columns.group, columns.time}
+    labels = columns.labels or (_guess_label(table, name, taken, notes),)
+    source, ids = _pictures(table, image, root)
+    raw = Raw(name, source, ids, notes=notes)
+    raw.columns, raw.classes = _labels(table, labels, columns.task)
+    if columns.group is not None:
+        raw.groups = table.values(columns.group)
+    if columns.time is not None:
+        raw.times = table.values(columns.time)
+    return raw
+
+
+def read_pictures(table: Table, name: str, image: str | None, root: Path) -> Raw:
+    """The pictures of a table, whatever else it holds; for prediction."""
+    notes = Notes()
+    if image is not None and image not in table.names:
+        raise DataError(f"{name} has no column {image!r}.", did_you_mean(image, table.names))
+    source, ids = _pictures(table, image or _guess_image(table, name, notes), root)
+    return Raw(name, source, ids, notes=notes)
+
+
+def _pictures(table: Table, image: str, root: Path) -> tuple[PictureSource, list[str]]:
+    cells = table.cells(image)
+    numbered = [str(row) for row in range(len(table))]
+    if not (isinstance(cells, list) and cells and all(_is_path_or_missing(cell) for cell in cells)):
+        return CellSource(cells, root), numbered
+    named = [None if pd.isna(cell) else str(cell) for cell in cells]
+    paths = [
+        root / (f"(row {row} names no picture)" if cell is None else cell) for row, cell in enumerate(named)
+    ]
+    unique = None not in named and len(set(named)) == len(named)
+    return FileSource(paths), [Path(str(cell)).as_posix() for cell in named] if unique else numbered
+
+
+def _labels(
+    table: Table, names: tuple[str, ...], task: TaskOption
+) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
+    values = {name: table.values(name) for name in names}
+    joint = task == "multi-label" or (task == "auto" and all(looks_binary(values[name]) for name in names))
+    if len(names) > 1 and joint:
+        # One multi-label task, a class for each column.
+        try:
+            indicators = np.array(
+                [pd.to_numeric(pd.Series(values[name])) for name in names], dtype=np.float32
+            )
+        except (ValueError, TypeError):
+            raise DataError(
+                f"The columns {', '.join(names)} are not 0 and 1.", "Multi-label columns hold 0 or 1."
+            ) from None
+        return {"labels": indicators.T}, {"labels": names}
+    classes = {name: found for name in names if (found := table.classes(name)) is not None}
+    return dict(values), classes
+
+
+def _guess_image(table: Table, name: str, notes: Notes) -> str:
+    known = [column for column in table.names if table.holds_pictures(column)]
+    if known:
+        return known[0]
+    by_name = [column for column in table.names if column.lower() in PICTURE_COLUMNS]
+    for column in by_name + [column for column in table.names if column not in by_name]:
+        if _looks_like_pictures(table, column):
+            notes.info("columns", f"Pictures are taken from the column {column!r}.")
+            return column
+    if by_name:
+        notes.info("columns", f"Pictures are taken from the column {by_name[0]!r}.")
+        return by_name[0]
+    raise DataError(
+        f"No column of {name} looks like pictures; it has: {', '.join(table.names[:20])}.",
+        "Name the column of picture paths with image=.",
+    )
+
+
+def _guess_label(table: Table, name: str, taken: set[str | None], notes: Notes) -> str:
+    rest = [column for column in table.names if column not in taken]
+    by_name = sorted(
+        (column for column in rest if column.lower() in LABEL_COLUMNS),
+        key=lambda column: LABEL_COLUMNS.index(column.lower()),
+    )
+    if not by_name and len(rest) != 1:
+        listed = f"it has: {', '.join(rest[:20])}" if rest else "it has no other columns"
+        raise DataError(
+            f"Which column of {name} is the label? Beside the pictures {listed}.", "Name it with label=."
+        )
+    chosen = by_name[0] if by_name else rest[0]
+    notes.info("columns", f"Labels are taken from the column {chosen!r}.")
+    return chosen
+
+
+def _looks_like_pictures(table: Table, column: str) -> bool:
+    cells = table.cells(column)
+    some = [
+        cell for cell in (cells[row] for row in range(min(_LOOKED_AT, len(table)))) if not _is_missing(cell)
+    ]
+    return bool(some) and all(_is_picture(cell) for cell in some)
+
+
+def _is_picture(cell: Any) -> bool:
+    if isinstance(cell, str | Path):
+        return Path(cell).suffix.lower() in PICTURE_SUFFIXES
+    if isinstance(cell, dict):
+        return "bytes" in cell
+    if isinstance(cell, np.ndarray):
+        return cell.ndim in (2, 3)
+    return hasattr(cell, "getbands") or isinstance(cell, bytes)
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and np.isnan(cell))
+
+
+def _is_path_or_missing(cell: Any) -> bool:
+    return isinstance(cell, str | Path) or _is_missing(cell)
