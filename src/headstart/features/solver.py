@@ -121,6 +121,7 @@ def fit_paths(
     ValueError
         For shapes that do not fit, strengths that are not positive, or a fold without samples.
     """
+    x, y = x.float(), y.to(x.device)
     _check(x, y, kind, outputs, strengths, fold_weights)
     mean, scale = standardisation(x)
     rotated, basis = _rotate((x - mean) / scale)

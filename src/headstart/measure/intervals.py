@@ -2,7 +2,8 @@
 
 Accuracies get Wilson's interval; every other metric a percentile bootstrap over samples (B. Efron, R.
 Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), as do differences between two models, with
-both on the same resamples.
+both on the same resamples. Percentile intervals are a little narrow where samples are few: of those that
+should cover 95%, about 93% do for the RMSE of 150 normal errors.
 """
 
 from __future__ import annotations

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from headstart.measure import find_metric, mcnemar, metrics_for, paired_difference, wilson, with_intervals
+from headstart.measure.intervals import UNDEFINED, percentiles, resamples_of
+from headstart.measure.weighting import Array
+
+
+def draw(kind: str, seed: int, samples: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    if kind == "regression":
+        y = rng.normal(size=samples)
+        return y, y + rng.normal(size=samples) / 2
+    if kind == "multi-label":
+        many = (rng.random((samples, 10)) < 0.3).astype(float)
+        return many, 0.3 * many + 0.7 * rng.random((samples, 10))
+    labels = rng.integers(10, size=samples)
+    p = rng.dirichlet(np.ones(10), size=samples) + 0.3 * np.eye(10)[labels]
+    return labels, p / p.sum(axis=1, keepdims=True)
+
+
+def test_wilson_reference_value_and_ends() -> None:
+    assert wilson(90, 100) == pytest.approx((0.8256, 0.9448), abs=5e-5)
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == 1.0
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(90, 100, 0.99)[0] < wilson(90, 100)[0]
+
+
+@given(n=st.integers(1, 500), share=st.floats(0, 1))
+def test_wilson_equals_scipy(n: int, share: float) -> None:
+    k = round(share * n)
+    expected = stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_wilson_covers_what_it_says() -> None:
+    counts = np.random.default_rng(0).binomial(200, 0.9, size=4000)
+    ends = np.array([wilson(k, 200) for k in counts])
+    assert 0.93 < ((ends[:, 0] <= 0.9) & (ends[:, 1] >= 0.9)).mean() < 0.97
+
+
+def test_bootstrap_covers_about_what_it_says() -> None:
+    rng, hits = np.random.default_rng(0), []
+    for seed in range(400):
+        found = with_intervals("regression", rng.uniform(-1, 1, 200), np.zeros(200), seed=seed, resamples=200)
+        hits.append(found["mae"]["low"] <= 0.5 <= found["mae"]["high"])  # type: ignore[operator]
+    assert 0.91 < np.mean(hits) < 0.98
+
+
+@pytest.mark.parametrize("kind", ["single-label", "multi-label", "regression"])
+def test_every_metric_lies_in_its_interval_and_more_samples_narrow_it(kind: str) -> None:
+    few, many = (with_intervals(kind, *draw(kind, 0, n), resamples=300) for n in (100, 1600))
+    assert set(few) == set(metrics_for(kind))
+    for name in few:
+        for row in (few[name], many[name]):
+            assert row["low"] <= row["value"] <= row["high"]  # type: ignore[operator]
+        widths = [row["high"] - row["low"] for row in (few[name], many[name])]  # type: ignore[operator]
+        assert widths[1] < widths[0]
+
+
+@pytest.mark.parametrize("kind", ["single-label", "multi-label", "regression"])
+def test_a_seed_fixes_the_interval(kind: str) -> None:
+    labels, outputs = draw(kind, 1, 80)
+    once, again, other = (with_intervals(kind, labels, outputs, seed=s, resamples=100) for s in (0, 0, 1))
+    assert once == again
+    assert once != other
+
+
+def test_a_thousand_resamples_of_a_thousand_samples_take_seconds() -> None:
+    start = time.process_time()
+    for kind in ("single-label", "multi-label", "regression"):
+        with_intervals(kind, *draw(kind, 2, 1000))
+    assert time.process_time() - start < 6
+
+
+def test_samples_without_label_are_left_out() -> None:
+    labels, outputs = draw("single-label", 3, 120)
+    hidden = labels.copy()
+    hidden[::4] = -1
+    some = hidden >= 0
+    found = with_intervals("single-label", hidden, outputs, resamples=50)
+    assert found == with_intervals("single-label", labels[some], outputs[some], resamples=50)
+    n = int(some.sum())
+    assert found["accuracy"]["low"] == wilson(round(found["accuracy"]["value"] * n), n)[0]  # type: ignore[operator]
+
+
+def test_undefined_metrics_are_null() -> None:
+    found = with_intervals("single-label", [1, 1, 1], [[0.2, 0.8]] * 3)
+    assert found["auroc"] == {"value": None, "low": None, "high": None}
+    assert found["accuracy"]["value"] == 1.0
+    assert found["balanced_accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    json.dumps(found, allow_nan=False)
+    nothing = with_intervals("single-label", np.array([-1]), [[0.2, 0.8]])
+    assert all(row == UNDEFINED.as_json() for row in nothing.values())
+    one = with_intervals("regression", [1.0], [2.0])
+    assert one["mae"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert one["r2"]["value"] is None
+
+
+def test_mostly_undefined_resamples_give_no_interval() -> None:
+    assert percentiles(np.array([1.0, np.nan, np.nan])) is None
+    assert percentiles(np.array([1.0, 1.0, np.nan])) == (1.0, 1.0)
+
+
+def test_resamples_draw_as_many_samples_as_there_are() -> None:
+    counts = np.concatenate(list(resamples_of(70, 0, 500)))
+    assert counts.shape == (500, 70)
+    assert (counts.sum(axis=1) == 70).all()
+    assert counts.var() == pytest.approx(69 / 70, rel=0.05)
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=400)
+    base = np.where(rng.random(400) < 0.8, labels, 1 - labels)
+    better = np.where(rng.random(400) < 0.4, labels, base)
+    metric = find_metric("single-label")
+    found = paired_difference(metric, labels, better, base)
+    assert found.value == pytest.approx((better == labels).mean() - (base == labels).mean())
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 < found.low < found.value < found.high  # type: ignore[operator]
+    alone = wilson((better == labels).sum(), 400)
+    assert found.high - found.low < 1.2 * (alone[1] - alone[0])
+    same = paired_difference(metric, labels, base, base)
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_paired_difference_leaves_out_what_is_missing_and_may_be_undefined() -> None:
+    labels, outputs = draw("single-label", 5, 60)
+    hidden = np.where(np.arange(60) % 3 == 0, -1, labels)
+    use, uniform = hidden >= 0, np.full((60, 10), 0.1)
+    metric = find_metric("single-label", "log_loss")
+    found = paired_difference(metric, hidden, outputs, uniform)
+    assert found == paired_difference(metric, labels[use], outputs[use], uniform[use])
+    assert found.high is not None
+    assert found.high < 0
+    auroc = find_metric("single-label", "auroc")
+    assert (
+        paired_difference(auroc, np.ones(9, dtype=int), np.full((9, 2), 0.5), np.full((9, 2), 0.5))
+        == UNDEFINED
+    )
+
+
+def test_mcnemar_reference_values() -> None:
+    assert mcnemar(25, 15) == pytest.approx(0.1539, abs=5e-5)
+    assert mcnemar(11, 1) == pytest.approx(0.00635, abs=5e-6)
+    assert mcnemar(3, 9) == mcnemar(9, 3)
+    assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
