@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def test_a_skip_for_a_package_fails_the_session(tmp_path: Path, body: str, code:
         text=True,
         check=False,
         cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     assert done.returncode == code, done.stdout
     assert ("this fails the session" in done.stdout) is bool(code)
