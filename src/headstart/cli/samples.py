@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from headstart.cli.output import AsJson, print_json, print_table, working
@@ -16,13 +17,13 @@ def command(as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    print_table(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
+    print_table(["name", "what"], [(f"sample:{row['name']}", _what(row)) for row in rows])
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return "–" if value is None else str(value)
+def _what(row: Mapping[str, Any]) -> str:
+    """Size and task, source and licence, a line each."""
+    facts = [f"{row['samples']:,} samples", str(row["task"])]
+    if row.get("classes"):
+        facts.append(f"{row['classes']} classes")
+    facts.append("on this machine" if row.get("fetched") else "fetched when first used")
+    return "\n".join([", ".join(facts), f"Source: {row['source']}.", f"Licence: {row['licence']}.", ""])
