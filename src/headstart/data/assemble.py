@@ -143,7 +143,9 @@ def _understand(
     """One task, from the readable rows only: a class of which no picture can be read is no class."""
     classes = raw.classes.get(name)
     if isinstance(values, np.ndarray) and values.ndim == 2:
-        task, labels = task_from_indicators(name, classes or range(values.shape[1]), values[rows])
+        task, labels = task_from_indicators(
+            name, classes or [str(i) for i in range(values.shape[1])], values[rows]
+        )
         if missing(labels).all():
             raise DataError(f"No row has a label in {name!r}.", "Add labels.")
     else:
@@ -178,7 +180,9 @@ def _group_names(values: Any, ids: Any) -> np.ndarray:
 def _seconds(values: Any, notes: Notes) -> np.ndarray:
     """Times as numbers: numbers stay, dates become seconds since 1970."""
     series = pd.Series(list(values))
-    numbers = pd.to_numeric(series, errors="coerce")
+    # Dates that are parsed already would count as numbers of an unknown unit.
+    dated = series.map(lambda value: hasattr(value, "year"))
+    numbers = pd.to_numeric(series.mask(dated).astype(object), errors="coerce")
     if numbers.isna().sum() > series.isna().sum():
         try:
             dates = pd.to_datetime(series, utc=True, format="mixed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -164,10 +164,6 @@ class Dataset:
         rows = self._rows[np.asarray(indices, dtype=np.int64)]
         return Dataset(self.name, self.schema, self._content, rows, self.notes)
 
-    def renamed(self, name: str) -> Dataset:
-        """The same data under another name."""
-        return Dataset(name, self.schema, self._content, self._rows, self.notes)
-
     @property
     def content(self) -> Content:
         """What the data consist of, all rows (also those outside of this subset)."""
@@ -209,8 +205,3 @@ class Dataset:
         for name, positions in self.given_parts.items():
             digest.update(name.encode() + positions.tobytes())
         return digest.hexdigest()
-
-    def with_channels(self, channels: int | None) -> Dataset:
-        """The same data under a schema with another number of channels."""
-        schema = replace(self.schema, channels=channels)
-        return Dataset(self.name, schema, self._content, self._rows, self.notes)

@@ -15,8 +15,8 @@ from headstart.data.dataset import Dataset
 from headstart.data.facts import grey_thumbnail
 
 MOST_BITS = 7
-"""Perceptual hashes of near copies differ in at most this many of 64 bits. Of eight bands of eight bits, two hashes
-that differ in at most seven have one in common, so that only pictures that share a band are compared."""
+"""Perceptual hashes of near copies differ in at most this many of 64 bits. Of eight bands of eight bits, two
+hashes that differ in at most seven have one in common, so only pictures that share a band are compared."""
 
 CORRELATION = 0.99
 _THUMBNAIL = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from headstart.core.progress import progress
-from headstart.data.pictures import BadPicture, decode
+from headstart.data.pictures import BadPicture, decode, stored_size
 from headstart.store.home import cache_dir
 
 PERCEPTUAL_SIDE = 64
@@ -23,7 +24,7 @@ PERCEPTUAL_SIDE = 64
 
 _SCAN_SIDE = 512
 _VERSION = 1
-_THREADS = 4
+_THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,18 @@ def facts_of_file(path: Path) -> Facts:
     facts = facts_of_array(array)
     height, width = facts.height, facts.width
     if min(height, width) >= _SCAN_SIDE:
-        with Image.open(path) as image:
-            height, width = sorted(image.size, reverse=height >= width)
+        # It may have been decoded at reduced size; which side is the longer one says how it was turned.
+        height, width = sorted(stored_size(path), reverse=height >= width)
     return Facts("", height, width, facts.channels, facts.pixels, facts.perceptual)
 
 
 def grey_thumbnail(array: np.ndarray, side: int) -> np.ndarray:
     """(side, side) float32 greyscale of an (H, W, C) picture, area-averaged."""
-    grey = array.mean(axis=2, dtype=np.float32)
-    return np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BOX))
+    if array.dtype == np.uint8 and array.shape[2] in (1, 3):
+        image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("L")
+    else:
+        image = Image.fromarray(array.mean(axis=2, dtype=np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX), dtype=np.float32)
 
 
 def perceptual_hash(array: np.ndarray) -> int:

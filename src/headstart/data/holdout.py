@@ -117,11 +117,11 @@ def _stretches(pool: Pool, folds: int) -> np.ndarray:
 
 
 def _present(strata: np.ndarray) -> np.ndarray:
-    return strata.sum(axis=0) > 0
+    return np.asarray(strata.sum(axis=0) > 0)
 
 
 def _rows_of(pool: Pool, strata: np.ndarray) -> np.ndarray:
-    return (pool.strata[:, strata] > 0).any(axis=1)
+    return np.asarray((pool.strata[:, strata] > 0).any(axis=1))
 
 
 def _with_blocks(pool: Pool, rows: np.ndarray) -> np.ndarray:

@@ -95,6 +95,10 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     """
     options = _with_named(options or LoadOptions(), named)
     if isinstance(source, Dataset):
+        if options != LoadOptions():
+            raise ConfigError(
+                "These data are loaded already.", "Give such options to load_data, where they are read."
+            )
         return source
     raw = read_raw(source, options)
     given = {"validation": options.valid, "test": options.test}

@@ -118,7 +118,7 @@ def read_items(items: Any) -> Raw:
         )
     names = getattr(items, "classes", None)
     columns: dict[str, Any] = {"label": _stacked(labels)}
-    classes = {"label": [str(name) for name in names]} if _are_indices(columns["label"], names) else {}
+    classes = {"label": [str(name) for name in names or ()]} if _are_indices(columns["label"], names) else {}
     ids = [str(row) for row in range(len(source))]
     return Raw(type(items).__name__, source, ids, columns, classes, notes=notes)
 

@@ -110,6 +110,12 @@ def decode(picture: str | Path | bytes | Image.Image, size_hint: int | None = No
             raise BadPicture(f"it is truncated or damaged ({reason})") from None
 
 
+def stored_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture file as stored, before its orientation is applied; reads the header only."""
+    with _quiet(), _open(path) as image:
+        return image.height, image.width
+
+
 def as_picture(array: Any) -> np.ndarray:
     """Bring an array that the user gave as one picture into the shape (H, W, C).
 
@@ -177,17 +183,16 @@ def unit_range(array: np.ndarray) -> np.ndarray:
 
 
 def _open(picture: str | Path | bytes) -> Image.Image:
-    content = isinstance(picture, bytes)
-    if content:
-        head, file = picture[:12], io.BytesIO(picture)  # type: ignore[index,arg-type]
+    file: Any
+    if isinstance(picture, bytes):
+        head, file = picture[:12], io.BytesIO(picture)
     else:
-        with open(picture, "rb") as stream:  # type: ignore[arg-type]
+        with open(picture, "rb") as stream:
             head = stream.read(12)
-        file = picture  # type: ignore[assignment]
+        file = picture
     if not head:
         raise BadPicture("the file is empty")
-    # Phones write HEIC, often under other endings: the content decides, and the decoder is loaded when
-    # needed.
+    # Phones write HEIC, often under other endings: the content decides. Its decoder is loaded when needed.
     if head[4:8] == b"ftyp":
         from pillow_heif import register_heif_opener
 

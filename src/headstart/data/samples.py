@@ -215,7 +215,7 @@ _SAMPLES = (
         "single-label",
         200,
         2,
-        "Labeled Faces in the Wild (Huang et al. 2007), 100 faces, 100 others, from the wheel scikit-image 0.26.0",
+        "Labeled Faces in the Wild (Huang et al. 2007), 100 faces, 100 others, from scikit-image 0.26.0",
         "no known restrictions (see the wheel's skimage/data/README.txt)",
         _faces,
         lambda: is_fetched(SCIKIT_IMAGE, FACES_MEMBER),

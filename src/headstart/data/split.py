@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,10 +13,9 @@ from headstart.core.seeding import derive
 from headstart.data.dataset import Dataset
 from headstart.data.duplicates import Copies, find_copies, join
 from headstart.data.holdout import Pool, as_folds, fold_numbers, hold_out
+from headstart.data.remarks import listed, note_classes, note_copies
 from headstart.data.schema import Task, missing
 from headstart.data.stratify import indicators, nested_order
-
-_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ class _Splitter:
 
     def split(self) -> Splits:
         options, given = self.options, self.dataset.given_parts
-        self._note_copies()
+        note_copies(self.notes, self.copies, self.task, self.labels, self.dataset.ids)
         test = self._given("test")
         validation = self._given("validation")
         pool = np.flatnonzero(self.labelled & self._outside("test", "validation"))
@@ -195,7 +193,11 @@ class _Splitter:
                 f"{self.dataset.name} cannot be divided for cross-validation.",
                 "Give more samples (or more groups) of each class, or validation data of its own.",
             )
-        self._note_classes(pool, validation, test)
+        parts = {"train": pool, "validation": validation, "test": test}
+        tables = {
+            name: indicators(self.task, self.labels[rows]) for name, rows in parts.items() if rows is not None
+        }
+        note_classes(self.notes, self.task, tables, options.folds)
         if "train" not in given and "test" in given:
             self.notes.info("split", "The test part came with the data; everything else is for training.")
         return Splits(pool, validation, test, folds, halves, protocol, self.notes)
@@ -249,16 +251,17 @@ class _Splitter:
         related = np.isin(self.blocks[rows], self.blocks[others])
         if not related.any():
             return rows
+        ids = np.array(self.dataset.ids)
         copies = np.isin(self.copies.near[rows], self.copies.near[others])
         copied, grouped = rows[copies], rows[related & ~copies]
         if len(copied):
             text = f"{len(copied)} {name} samples are copies of {other} pictures and leave the {name} part"
-            self.notes.warn("duplicates", f"{text}: {self._listed(copied)}.")
+            self.notes.warn("duplicates", f"{text}: {listed(ids[copied])}.")
         if len(grouped):
             text = (
                 f"{len(grouped)} {name} samples are of a group (or chain of copies) that the {other} part has"
             )
-            self.notes.warn("split", f"{text}; they leave the {name} part: {self._listed(grouped)}.")
+            self.notes.warn("split", f"{text}; they leave the {name} part: {listed(ids[grouped])}.")
         return rows[~related]
 
     def _limited(
@@ -296,68 +299,6 @@ class _Splitter:
                 f"The training part of {self.dataset.name} ({len(rows)} samples) has fewer than two {what}.",
                 "Give more data, or hold out less.",
             )
-
-    def _note_copies(self) -> None:
-        extra = len(self.dataset) - len(np.unique(self.copies.exact))
-        if extra:
-            self.notes.info(
-                "duplicates", f"{extra} pictures are exact copies of others; copies stay on one side."
-            )
-        near = len(np.unique(self.copies.exact)) - len(np.unique(self.copies.near))
-        if near:
-            self.notes.info(
-                "duplicates", f"{near} pictures are near copies of others; copies stay on one side."
-            )
-        if extra and self.task.kind == "single-label":
-            known = np.flatnonzero(self.labelled)
-            pairs = np.unique(np.stack([self.copies.exact[known], self.labels[known]], axis=1), axis=0)
-            groups, counts = np.unique(pairs[:, 0], return_counts=True)
-            torn = known[np.isin(self.copies.exact[known], groups[counts > 1])]
-            if len(torn):
-                text = f"{len(torn)} exact copies carry different labels: {self._listed(torn)}."
-                self.notes.warn("labels", text)
-
-    def _note_classes(
-        self, train: np.ndarray, validation: np.ndarray | None, test: np.ndarray | None
-    ) -> None:
-        if self.task.kind == "regression":
-            return
-        strata = {"train": train, "validation": validation, "test": test}
-        counts = {
-            part: indicators(self.task, self.labels[rows]).sum(axis=0)
-            for part, rows in strata.items()
-            if rows is not None
-        }
-        names = np.array(self.task.classes)
-        fitted = counts["train"]
-        held = sum((c for part, c in counts.items() if part != "train"), np.zeros(len(names)))
-        only_held = names[(fitted == 0) & (held > 0)]
-        if len(only_held):
-            self.notes.warn(
-                "classes",
-                f"Not in the training part: {self._names(only_held)}. They stay classes of the "
-                "evaluation that are never predicted, so each of their samples counts as an error.",
-            )
-        absent = names[(fitted == 0) & (held == 0)]
-        if len(absent):
-            self.notes.warn("classes", f"Classes without a labelled sample: {self._names(absent)}.")
-        single = names[(fitted == 1) & (held == 0)]
-        if len(single):
-            text = f"Classes of one sample: {self._names(single)}. It is trained on; nothing can check it."
-            self.notes.warn("classes", text)
-        if validation is None:
-            rare = names[(fitted > 1) & (fitted < self.options.folds)]
-            if len(rare):
-                text = f"Fewer samples than folds: {self._names(rare)}. Some folds hold none of them out."
-                self.notes.info("classes", text)
-
-    def _listed(self, rows: np.ndarray) -> str:
-        return self._names([self.dataset.ids[i] for i in rows])
-
-    @staticmethod
-    def _names(names: Sequence[str] | np.ndarray) -> str:
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        return ", ".join(map(str, names[:_LISTED])) + more
 
 
 def _blocks(copies: Copies, groups: np.ndarray | None) -> np.ndarray:

