@@ -111,7 +111,7 @@ def decode(picture: str | Path | bytes | Image.Image, size_hint: int | None = No
 
 
 def stored_size(path: Path) -> tuple[int, int]:
-    """Height and width of a picture file as stored, before its orientation is applied; reads the header only."""
+    """Height and width of a picture file as stored, before it is turned upright; reads the header only."""
     with _quiet(), _open(path) as image:
         return image.height, image.width
 
