@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from pydantic import ValidationError
 
 from headstart.core.errors import StoreError
@@ -78,7 +80,7 @@ def read_run_folder(path: Path) -> RunFolder:
 
 def _read_report(file: Path) -> Report:
     try:
-        # NaN and Infinity are not JSON, but Python writes them; a value that is not a number is a missing one.
+        # NaN and Infinity are not JSON, but Python writes them; not a number is a missing value.
         raw = json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError) as error:
         raise StoreError(
@@ -111,16 +113,18 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _unfinished(path: Path) -> Report:
-    """What data.json tells about a run that has not written report.json yet."""
+    """What config.yaml and data.json tell about a run that has not written report.json yet."""
     raw: dict[str, Any] = {"schema": SCHEMA, "name": path.name, "status": "unfinished"}
-    try:
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        options = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        if isinstance(options, dict) and options.get("model"):
+            raw["model"] = {"reference": str(options["model"])}
+    with suppress(OSError, ValueError):  # pydantic's ValidationError is a ValueError
         data = json.loads((path / "data.json").read_text(encoding="utf-8"))
-        notes = data.get("notes", [])
-        return Report.model_validate(
-            raw | {"data": {"fingerprint": data.get("fingerprint", ""), "notes": notes}}
-        )
-    except (OSError, ValueError, AttributeError):  # pydantic's ValidationError is a ValueError
-        return Report.model_validate(raw)
+        if isinstance(data, dict):
+            known = {k: data[k] for k in ("name", "fingerprint", "notes") if data.get(k)}
+            return Report.model_validate(raw | {"data": known})
+    return Report.model_validate(raw)
 
 
 def _read_events(file: Path, missing: list[str]) -> Iterator[dict[str, Any]]:

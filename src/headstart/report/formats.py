@@ -30,7 +30,7 @@ def clean(text: object, most: int | None = None) -> str:
 def _visible(character: str) -> str:
     if character.isspace():
         return " "
-    # Cc: control; Cs: lone surrogates of undecodable file names; Cf: direction overrides. The joiner keeps emoji.
+    # Cc: control; Cs: lone surrogates of undecodable file names; Cf: direction overrides. Joiners hold emoji.
     kind = unicodedata.category(character)
     return (
         "\ufffd" if kind in ("Cc", "Cs") or (kind == "Cf" and character not in "\u200d\u200c") else character
@@ -90,7 +90,7 @@ def duration(seconds: float | None) -> str:
     """Seconds as people say them.
 
     >>> duration(4.21), duration(125), duration(7300), duration(59.97), duration(None)
-    ('4.2 s', '2 min 5 s', '2 h 2 min', '1 min 0 s', '–')
+    ('4.2 s', '2 min 5 s', '2 h 1 min', '1 min 0 s', '–')
     """
     if seconds is None or not math.isfinite(seconds):
         return NONE

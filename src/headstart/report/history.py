@@ -57,7 +57,7 @@ def curves(events: list[dict[str, Any]]) -> list[Curve]:
 
 
 def rates(events: list[dict[str, Any]], most: int = 200) -> list[Rates]:
-    """Step events as learning rates, for each candidate's run on all data, or its first fold where it has none.
+    """Step events as learning rates: of each candidate the run on all data, or else its first fold.
 
     Steps of later phases are counted on; at most about `most` points are kept for a line.
     """

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 SIDE = 96
@@ -14,7 +15,7 @@ SIDE = 96
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture inside the page: its data address and size; `tiny` pictures are enlarged without smoothing."""
+    """A picture inside the page: its data address and size; `tiny` ones are enlarged without smoothing."""
 
     source: str
     width: int
@@ -48,7 +49,7 @@ class Album:
     _known: dict[str, Thumbnail | None] = field(default_factory=dict)
 
     def thumbnail(self, path: str | None) -> Thumbnail | None:
-        """The picture at a path relative to the folder, at most 96 pixels a side; None where there is none."""
+        """The picture at a path relative to the folder, at most 96 pixels a side, or None."""
         if not path:
             return None
         if path not in self._known:
@@ -75,6 +76,10 @@ class Album:
 
 
 def _encode(picture: Image.Image) -> Thumbnail:
+    if picture.mode[0] in "IF":  # 16 or 32 bits: shown between its own darkest and lightest value
+        values = np.asarray(picture, dtype=np.float64)
+        spread = float(np.ptp(values)) or 1.0
+        picture = Image.fromarray((255 * (values - values.min()) / spread).astype(np.uint8))
     picture.thumbnail((SIDE, SIDE))
     if picture.mode not in ("L", "RGB", "RGBA"):
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")

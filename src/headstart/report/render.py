@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,12 @@ def render_report(run_folder: str | Path) -> Path:
 def page(run: RunFolder) -> str:
     """The whole page as text."""
     album = Album(run.path)
-    # Worst samples are more telling than examples, so they come first when pictures must share the space.
+    # The worst samples are made first: they tell more than examples when the space for pictures is used up.
     wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
-    sections = [result(run), choice(run), wrong]
+    sections = [result(run), data(run, album), choice(run), wrong]
     if run.report.task.kind == "single-label" or run.report.calibration is not None:
         sections.append(confidence(run))
-    sections += [data(run, album), training(run), maps(run), cost(run), provenance(run), usage(run)]
+    sections += [training(run), maps(run), cost(run), provenance(run), usage(run)]
     sections += [remarks(run), reproduction(run)]
     environment = _environment()
     values: dict[str, Any] = {
@@ -78,6 +79,7 @@ def _render(environment: Environment, section: Section) -> Markup:
     return Markup(environment.get_template(section.template).render(section.values, section=section))
 
 
+@cache
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("headstart.report", "templates"),

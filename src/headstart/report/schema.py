@@ -122,7 +122,7 @@ class ConfusedPair(_Part):
 
 
 class Bin(_Part):
-    """Samples whose confidence lies between `low` and `high`, their mean confidence, the share that is right."""
+    """Samples with a confidence from `low` to `high`: how many, mean confidence, share that is right."""
 
     low: float
     high: float

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MetricWords:
-    """How a metric is called and read: its title, one sentence, whether higher is better, shown as a percentage."""
+    """How a metric is read: title, one sentence, whether higher is better and it is shown as a percentage."""
 
     title: str
     meaning: str
@@ -28,7 +28,7 @@ METRICS = {
     "micro_f1": MetricWords("Micro F1", "F1 over all answers together; common classes count more."),
     "auroc": MetricWords(
         "AUROC",
-        "Chance that a random sample of a class is ranked above one of another class; 50% is guessing.",
+        "Chance that a sample of a class is ranked above one of another; 50% is guessing.",
     ),
     "map": MetricWords(
         "Mean average precision", "Mean over classes of how well the samples of a class are ranked first."
@@ -66,13 +66,13 @@ BASELINES = {
 BASELINE_MEANINGS = {
     "majority": "always gives the most common answer (for numbers, the mean)",
     "mean": "always gives the mean",
-    "raw_features": "linear model on the pixels, no pretrained network",
-    "linear_probe": "linear model on the frozen network's last features",
+    "raw_features": "is a linear model on the pixels, without a pretrained network",
+    "linear_probe": "is a linear model on the last features of the frozen network",
 }
 
 STRATEGIES = {
-    "probe": "used frozen, with a new linear head",
-    "lp-ft": "given a head solved on frozen features, then fine-tuned",
+    "probe": "kept frozen and given a new linear head",
+    "lp-ft": "given a linear head, solved on its frozen features, and then fine-tuned together with it",
     "full": "fine-tuned as a whole",
     "partial": "fine-tuned in its last stages",
     "gradual": "fine-tuned from the top down, stage by stage",

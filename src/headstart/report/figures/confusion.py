@@ -60,7 +60,7 @@ def most_confused_block(
 
 
 def confusion_matrix(block: Block, totals: np.ndarray, name: str) -> Markup:
-    """Rows are the truth, columns what the model said; blue is right, orange wrong, stronger is a larger share.
+    """Rows are the truth, columns what the model said; blue is right, orange wrong, strength the share.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def confusion_matrix(block: Block, totals: np.ndarray, name: str) -> Markup:
                     facecolor=BLUE if i == j else ERROR,
                     alpha=min(strength, 1.0),
                     linewidth=0,
-                )  # fmt: skip
+                )
             )
             colour = "#ffffff" if strength > 0.6 else INK
             shown = count(block.matrix[i, j])

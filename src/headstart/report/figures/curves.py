@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from headstart.report.figures.palette import BLUE, GREEN, MUTED, ORANGE, sequential
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
@@ -18,7 +18,7 @@ from headstart.report.words import MetricWords
 
 
 def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Markup:
-    """Loss and metric over epochs for one candidate; several folds are drawn as thinner lines of equal colour.
+    """Loss and metric over epochs for one candidate; folds are thinner lines of equal colour.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Ma
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="best")
         if metric.percent:
-            score.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+            score.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
         return to_svg(figure, name, f"Learning curves of {clean(longest.stage)}", _told(longest, metric))
 
 
@@ -88,10 +88,8 @@ def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
     for start, phase in phases:
         if start > phases[0][0]:
             axes.axvline(start - 0.5, color=MUTED, linewidth=0.8, linestyle=":")
-        axes.annotate(
-            clean(phase, 14), (start, 1), (2, 2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            fontsize=8, color=MUTED, va="bottom",
-        )  # fmt: skip
+        where = axes.get_xaxis_transform()
+        axes.text(start, 1.01, clean(phase, 14), transform=where, fontsize=8, color=MUTED, va="bottom")
     axes.set_title(axes.get_title(loc="left"), pad=16)
 
 
@@ -117,7 +115,7 @@ def learning_rates(run: Rates, name: str) -> Markup:
         for (stage, points), colour in zip(run.lines.items(), sequential(len(run.lines)), strict=True):
             x, y = zip(*_with_gaps(points), strict=True)
             axes.plot(x, y, color=colour, label=f"\u200b{clean(stage, 22)}", linewidth=1.6)
-        axes.set_yscale("log")
+        _log_axis(axes, [rate for points in run.lines.values() for _, rate in points])
         axes.set_xlabel("step")
         axes.set_ylabel("learning rate")
         _mark_phases(axes, run.phases)
@@ -133,6 +131,26 @@ def learning_rates(run: Rates, name: str) -> Markup:
             for stage, points in run.lines.items()
         ]
         return to_svg(figure, name, f"Learning rates of {clean(run.stage)}", "; ".join(told) + ".")
+
+
+def _log_axis(axes: Axes, rates: Sequence[float]) -> None:
+    """A logarithmic axis of at most four decades: the last steps of a cosine fall to almost nothing."""
+    axes.set_yscale("log")
+    high = max(rates, default=1.0)
+    axes.set_ylim(max(min(rates, default=0.1), high * 1e-4) / 1.5, high * 1.5)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """A rate as text with an exponent in superscript figures.
+
+    >>> power(0.001), power(2e-05)
+    ('10⁻³', '2·10⁻⁵')
+    """
+    factor, exponent = f"{value:.0e}".split("e")
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if factor == "1" else f"{factor}·10{raised}"
 
 
 def _with_gaps(points: list[tuple[int, float]]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Colours: Okabe and Ito's palette, which people with any colour vision can tell apart, and inks that follow the page.
+"""Colours: Okabe and Ito's palette, safe for any colour vision, and inks that follow the page.
 
 Source: M. Okabe and K. Ito, Color Universal Design, 2008 (yellow darkened so that it shows on white).
 """

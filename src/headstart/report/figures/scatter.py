@@ -68,7 +68,7 @@ def numeric_maps(before: np.ndarray, after: np.ndarray, values: np.ndarray, name
         assert drawn is not None
         drawn.set_alpha(None)
         bar = figure.colorbar(drawn, ax=list(pair), shrink=0.8, label="true value")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         told = f"{len(before)} samples in two dimensions, coloured by their true value."
         return to_svg(figure, name, "Map of the features before and after training", told)
 

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib import rc_context
@@ -18,7 +19,7 @@ from headstart.report.figures.palette import GRID, INK, MUTED, VARIABLES
 
 CSS_PIXELS_PER_INCH = 96
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: the browser has the fonts for any script
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so the layout is the same everywhere
@@ -85,7 +86,7 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     """
     stream = io.StringIO()
     FigureCanvasSVG(figure)
-    # The salt makes ids a function of content and name: equal input gives equal bytes, and no two figures collide.
+    # The salt makes ids a function of content and name: equal input gives equal bytes.
     with rc_context({"svg.hashsalt": name}):
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", metadata=nothing)
@@ -108,7 +109,8 @@ def _inline(svg: str, name: str, width: float, title: str, description: str) -> 
         f'<svg class="figure" role="img" aria-labelledby="{name}-title {name}-desc" viewBox="{box.group(1)}" '
         f'style="max-width:{width:.0f}px" xmlns="http://www.w3.org/2000/svg" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink">'
-        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>{body}'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(description)}</desc>{body}'
     )
 
 

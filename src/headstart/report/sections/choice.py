@@ -74,8 +74,9 @@ def _heatmap(screen: Screen) -> dict[str, Any]:
         shown = []
         for size, grid in columns:
             row = cells.get((stage, size, grid))
-            shown.append(_cell(row, low, high, words.percent) | {"best": row is not None and row.score == best,
-                         "chosen": _is_chosen(screen, stage, size, grid)})  # fmt: skip
+            best_here = row is not None and row.score == best
+            chosen_here = _is_chosen(screen, stage, size, grid)
+            shown.append(_cell(row, low, high, words.percent) | {"best": best_here, "chosen": chosen_here})
         rows.append((stage, shown))
     sizes = [
         (s, sum(1 for size, _ in columns if size == s)) for s in dict.fromkeys(size for size, _ in columns)
@@ -105,8 +106,9 @@ def _cell(row: ScreenRow | None, low: float, high: float, as_percent: bool) -> d
         return {"text": "–", "style": "", "hint": "not measured"}
     place = (row.score - low) / (high - low) if high > low else 1.0
     colour = colormaps["viridis"](0.05 + 0.9 * place)
-    # Relative luminance decides between dark and light figures on the cell.
-    light = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2] > 0.45
+    # Relative luminance as WCAG 2 defines it; above .18 black has the better contrast.
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18
     text = percent(row.score) if as_percent else number(row.score, 3)
     spread = (
         ""

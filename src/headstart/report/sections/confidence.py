@@ -33,7 +33,7 @@ def _was(temperature: float | None) -> str:
     if temperature is None:
         return ""
     if temperature > 1.05:
-        return "As trained, the network was too sure of itself; dividing its outputs by the temperature corrects that."
+        return "As trained, the network was too sure of itself; the temperature corrects that."
     if temperature < 0.95:
         return "As trained, the network was less sure than it could be; the temperature corrects that."
     return "As trained, the network needed almost no correction."

@@ -82,7 +82,8 @@ def _imbalance(report: Report) -> str:
         return f"Training has no sample of {least}."
     if train[most] < 5 * train[least]:
         return ""
-    return f"Classes are uneven: {most} has {train[most] / train[least]:.0f} times as many as {least} in training."
+    times = train[most] / train[least]
+    return f"Classes are uneven: training has {times:.0f} times as many samples of {most} as of {least}."
 
 
 def _number_counts(report: Report) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ def errors(run: RunFolder, album: Album) -> Section:
         {
             "part": report.part,
             "kind": report.task.kind,
+            "numeric": report.task.kind == "regression",
             "confusion": _confusion(report),
             "pairs": [
                 {"label": p.label, "predicted": p.predicted, "n": count(p.n), "share": percent(p.share),
@@ -79,7 +80,7 @@ def _worst(report: Report, album: Album) -> list[dict[str, Any]]:
             "part": w.part,
             "label": label_text(w.label),
             "predicted": label_text(w.predicted),
-            "right": w.label == w.predicted,
+            "right": w.label == w.predicted or report.task.kind == "regression",
             "confidence": percent(w.confidence) if w.confidence is not None else "",
             "loss": number(w.loss, 3),
             "picture": album.thumbnail(w.picture),

@@ -6,7 +6,7 @@ from typing import Any
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import count, duration, estimate, interval, number, short_count
-from headstart.report.schema import Estimate, Report
+from headstart.report.schema import Estimate, ModelPart, Report
 from headstart.report.words import (
     STATUSES,
     STRATEGIES,
@@ -36,9 +36,20 @@ def _sentence(report: Report) -> str:
     data, n = report.data, report.data.samples
     amount = f"{count(n)} {inputs_name(data.modality, n)}" if n else inputs_name(data.modality, None)
     if not report.strategy.name:
-        return f"{report.model.reference} on {amount} of {data.name}."
+        return (
+            f"{report.model.reference} on {amount} of {data.name}."[0].upper()
+            + f"{report.model.reference} on {amount} of {data.name}."[1:]
+        )
     how = STRATEGIES.get(report.strategy.name, f"trained with the strategy {report.strategy.name}")
-    return f"{report.model.reference} was {how}, on {amount} of {data.name}, {_goal(report)}."
+    return f"{_network(report.model.reference)} was {how}, on {amount} of {data.name}, {_goal(report)}."
+
+
+def _network(reference: str) -> str:
+    if reference == ModelPart().reference:
+        return "A network"
+    if reference.startswith("scratch:"):
+        return f"The network {reference.removeprefix('scratch:')}, starting from random weights,"
+    return f"The pretrained network {reference}"
 
 
 def _goal(report: Report) -> str:
@@ -80,7 +91,7 @@ def _verdict(report: Report) -> dict[str, Any] | None:
 
 
 def gap_text(report: Report) -> str:
-    """The guard's gap in words, such as "+7.3 points (5.9 to 8.8) of accuracy over raw pixels"; "" without one."""
+    """The guard's gap in words, such as "+7.3 points of accuracy (+5.9 to +8.8)"; "" without one."""
     guard = report.guard
     if guard is None or guard.gap is None:
         return ""

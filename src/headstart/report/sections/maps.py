@@ -20,7 +20,13 @@ COLUMNS = ("before_x", "before_y", "after_x", "after_y", "label")
 def maps(run: RunFolder) -> Section:
     """Two scatter plots with one legend; None where the run has no maps."""
     table = run.maps
-    values: dict[str, Any] = {"figure_svg": None, "legend": [], "others": 0, "n": 0, "kind": run.report.task.kind}
+    values: dict[str, Any] = {
+        "figure_svg": None,
+        "legend": [],
+        "others": 0,
+        "n": 0,
+        "kind": run.report.task.kind,
+    }
     if table is not None and len(table) and set(COLUMNS) <= set(table.columns):
         places = table[list(COLUMNS[:4])].to_numpy(dtype=float)
         good = np.isfinite(places).all(axis=1)

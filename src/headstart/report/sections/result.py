@@ -74,6 +74,7 @@ def _metrics(report: Report) -> dict[str, Any] | None:
         for part in parts:
             value = report.metrics[part].get(name)
             cells.append((estimate(value, words.percent), interval(value, words.percent)))
-        rows.append({"title": words.title, "meaning": words.meaning, "cells": cells, "decides": name == report.deciding,
-                     "better": "higher" if words.higher else "lower"})  # fmt: skip
+        better = "higher" if words.higher else "lower"
+        row = {"title": words.title, "meaning": words.meaning, "cells": cells, "better": better}
+        rows.append(row | {"decides": name == report.deciding})
     return {"parts": [PARTS[p] for p in parts], "rows": rows}

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Section:
-    """One section: its anchor, its title, the file in templates/ that shows it, and the values for that file."""
+    """One section: anchor, title, the file in templates/ that shows it, and the values for that file."""
 
     id: str
     title: str
