@@ -116,5 +116,5 @@ def _cell(row: ScreenRow | None, low: float, high: float, as_percent: bool) -> d
         else f" ± {percent(row.std) if as_percent else number(row.std, 2)} between folds"
     )
     dimensions = "" if row.dimensions is None else f", {count(row.dimensions)} numbers per sample"
-    style = f"background:{to_hex(colour)};color:{'#101418' if light else '#ffffff'}"
+    style = f"background:{to_hex(colour)};color:{'#000000' if light else '#ffffff'}"
     return {"text": text, "style": style, "hint": f"{text}{spread}{dimensions}"}
