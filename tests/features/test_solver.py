@@ -55,7 +55,7 @@ def test_softmax_equals_scikit_learn_for_every_fold_and_strength(samples: int, f
     x, y = draw(samples, features, 4)
     class_weight = torch.tensor([1.0, 2.0, 0.5, 1.0])[y]
     folds = fold_weights_of(torch.arange(samples) % 3, 3, class_weight)
-    path = fit_paths(x, y, "single-label", 4, STRENGTHS, folds, tolerance=1e-4, max_iterations=500)
+    path = fit_paths(x, y, "single-label", 4, STRENGTHS, folds, tolerance=1e-7, max_iterations=500)
     assert path.converged.all()
     z = standardised(path, x)
     for i, s in enumerate(STRENGTHS):
@@ -74,20 +74,20 @@ def test_default_tolerance_is_close_in_objective() -> None:
     x, y = draw(200, 300, 5)
     folds = fold_weights_of(torch.arange(200) % 4, 4)
     rough = fit_paths(x, y, "single-label", 5, STRENGTHS, folds)
-    fine = fit_paths(x, y, "single-label", 5, STRENGTHS, folds, tolerance=1e-4, max_iterations=1000)
+    fine = fit_paths(x, y, "single-label", 5, STRENGTHS, folds, tolerance=1e-7, max_iterations=1000)
     for i, s in enumerate(STRENGTHS):
         for f, w in enumerate(folds):
             reached = [
                 objective(p, x, y, w, p.weights[i, f].numpy(), p.biases[i, f].numpy(), s)
                 for p in (rough, fine)
             ]
-            assert reached[0] - reached[1] < 1e-4
+            assert reached[0] - reached[1] < 1e-3 * reached[1]
     assert (rough.iterations <= fine.iterations).all()
 
 
 def test_two_classes_equal_scikit_learn_at_twice_the_c() -> None:
     x, y = draw(80, 10, 2)
-    path = fit_paths(x, y, "single-label", 2, [0.01], torch.ones(1, 80), tolerance=1e-4)
+    path = fit_paths(x, y, "single-label", 2, [0.01], torch.ones(1, 80), tolerance=1e-7)
     theirs = LogisticRegression(C=2 / (0.01 * 80), tol=1e-8, max_iter=10_000).fit(standardised(path, x), y)
     np.testing.assert_allclose(path.weights[0, 0, 1] - path.weights[0, 0, 0], theirs.coef_[0], atol=2e-3)
 
@@ -98,7 +98,7 @@ def test_each_label_of_a_multi_label_task_is_its_own_problem_over_the_samples_th
     y = ((x[:, :3] - x[:, :3].mean(0)) / x[:, :3].std(0) + torch.randn(120, 3, generator=g) > 0.3).float()
     y[::5, 1] = torch.nan
     folds = fold_weights_of(torch.arange(120) % 2, 2)
-    path = fit_paths(x, y, "multi-label", 3, [0.1, 0.003], folds, tolerance=1e-4, max_iterations=500)
+    path = fit_paths(x, y, "multi-label", 3, [0.1, 0.003], folds, tolerance=1e-7, max_iterations=500)
     z = standardised(path, x)
     for i, s in enumerate(path.strengths):
         for f, w in enumerate(folds):
@@ -129,9 +129,9 @@ def test_regression_equals_ridge(samples: int, features: int) -> None:
 def test_missing_labels_do_not_count() -> None:
     x, y = draw(60, 8, 3)
     y[::4] = -1
-    hidden = fit_paths(x, y, "single-label", 3, [0.01], torch.ones(1, 60), tolerance=1e-4)
+    hidden = fit_paths(x, y, "single-label", 3, [0.01], torch.ones(1, 60), tolerance=1e-7)
     weights = (torch.arange(60) % 4 != 0).float()[None]
-    zeroed = fit_paths(x, y.clamp(min=0), "single-label", 3, [0.01], weights, tolerance=1e-4)
+    zeroed = fit_paths(x, y.clamp(min=0), "single-label", 3, [0.01], weights, tolerance=1e-7)
     torch.testing.assert_close(hidden.weights, zeroed.weights, atol=1e-4, rtol=1e-4)
 
 
@@ -178,10 +178,28 @@ def test_separable_data_and_tiny_strengths_stay_finite(kind: str, factor: float)
     assert (predict(path, x)[:, 0].argmax(-1) == y).all()
 
 
+def test_held_out_predictions_settle_where_the_objective_is_tiny() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = torch.randint(4, (80,), generator=g)
+    x = torch.randn(80, 400, generator=g) + 0.5 * torch.randn(4, 400, generator=g)[y]
+    assignment = torch.arange(80) % 5
+    path = fit_paths(x, y, "single-label", 4, [1e-2, 1e-4, 1e-6], fold_weights_of(assignment, 5))
+    right = (out_of_fold(path, x, assignment).argmax(-1) == y).float().mean(dim=1)
+    assert right.min() > 0.95
+
+
+def test_no_probability_is_subnormal() -> None:
+    logits = torch.tensor([[0.0, -30.0, -95.0, -200.0]])[:, :, None]
+    for link in (solver._Softmax, solver._Sigmoid):
+        p = link.mean(logits).flatten()
+        assert p[1] > 1e-14
+        assert p[2] == p[3] == 0
+
+
 def test_a_model_that_did_not_finish_says_so() -> None:
     x, y = draw(100, 50, 4)
     path = fit_paths(
-        x, y, "single-label", 4, [1e-4, 10.0], torch.ones(1, 100), tolerance=1e-4, max_iterations=8
+        x, y, "single-label", 4, [1e-4, 10.0], torch.ones(1, 100), tolerance=1e-7, max_iterations=8
     )
     assert path.converged[:, 0].tolist() == [False, True]
     assert path.iterations[0, 0] == 8
@@ -226,9 +244,9 @@ def test_labels_of_held_out_samples_change_nothing() -> None:
 def test_chunks_give_what_one_batch_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = draw(80, 30, 3)
     folds = fold_weights_of(torch.arange(80) % 4, 4)
-    whole = fit_paths(x, y, "single-label", 3, STRENGTHS, folds, tolerance=1e-4)
+    whole = fit_paths(x, y, "single-label", 3, STRENGTHS, folds, tolerance=1e-7)
     monkeypatch.setattr(solver, "BATCH_BYTES", 1)
-    single = fit_paths(x, y, "single-label", 3, STRENGTHS, folds, tolerance=1e-4)
+    single = fit_paths(x, y, "single-label", 3, STRENGTHS, folds, tolerance=1e-7)
     torch.testing.assert_close(whole.weights, single.weights, atol=1e-3, rtol=1e-3)
 
 
