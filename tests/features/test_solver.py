@@ -45,9 +45,7 @@ def objective(
     z = torch.from_numpy(standardised(path, x))
     logits = z @ torch.as_tensor(weight, dtype=torch.float64).T + torch.as_tensor(bias, dtype=torch.float64)
     loss = functional.cross_entropy(logits, y, reduction="none")
-    return float(
-        (w * loss).sum() / w.sum() + s / 2 * torch.as_tensor(weight, dtype=torch.float64).square().sum()
-    )
+    return float((w * loss).sum() / w.sum() + s / 2 * torch.as_tensor(weight, dtype=torch.float64).square().sum())
 
 
 @pytest.mark.parametrize(("samples", "features"), [(150, 12), (60, 90)], ids=["tall", "wide"])
@@ -61,9 +59,7 @@ def test_softmax_equals_scikit_learn_for_every_fold_and_strength(samples: int, f
     for i, s in enumerate(STRENGTHS):
         for f, w in enumerate(folds):
             c = 1 / (s * float(w.sum()))
-            theirs = LogisticRegression(C=c, tol=1e-8, max_iter=10_000).fit(
-                z, y, sample_weight=w.double().numpy()
-            )
+            theirs = LogisticRegression(C=c, tol=1e-8, max_iter=10_000).fit(z, y, sample_weight=w.double().numpy())
             np.testing.assert_allclose(path.weights[i, f], theirs.coef_, atol=2e-3)
             ours = objective(path, x, y, w, path.weights[i, f].numpy(), path.biases[i, f].numpy(), s)
             best = objective(path, x, y, w, theirs.coef_, theirs.intercept_, s)
@@ -77,10 +73,7 @@ def test_default_tolerance_is_close_in_objective() -> None:
     fine = fit_paths(x, y, "single-label", 5, STRENGTHS, folds, tolerance=1e-7, max_iterations=1000)
     for i, s in enumerate(STRENGTHS):
         for f, w in enumerate(folds):
-            reached = [
-                objective(p, x, y, w, p.weights[i, f].numpy(), p.biases[i, f].numpy(), s)
-                for p in (rough, fine)
-            ]
+            reached = [objective(p, x, y, w, p.weights[i, f].numpy(), p.biases[i, f].numpy(), s) for p in (rough, fine)]
             assert reached[0] - reached[1] < 1e-3 * reached[1]
     assert (rough.iterations <= fine.iterations).all()
 
@@ -157,9 +150,7 @@ def test_mostly_constant_columns_such_as_the_borders_of_digits() -> None:
     assert scale[:5].min() > 0.5
     assert scale[5:].min() > 1e-4
     assert torch.equal(standardisation(torch.ones(4, 3))[1], torch.ones(3))
-    path = fit_paths(
-        torch.ones(6, 3), torch.tensor([0, 0, 0, 0, 1, 1]), "single-label", 2, [1.0], torch.ones(1, 6)
-    )
+    path = fit_paths(torch.ones(6, 3), torch.tensor([0, 0, 0, 0, 1, 1]), "single-label", 2, [1.0], torch.ones(1, 6))
     torch.testing.assert_close(
         predict(path, torch.ones(1, 3)).softmax(-1)[0, 0, 0], torch.tensor([4 / 6, 2 / 6]), atol=5e-3, rtol=0
     )
@@ -198,9 +189,7 @@ def test_no_probability_is_subnormal() -> None:
 
 def test_a_model_that_did_not_finish_says_so() -> None:
     x, y = draw(100, 50, 4)
-    path = fit_paths(
-        x, y, "single-label", 4, [1e-4, 10.0], torch.ones(1, 100), tolerance=1e-7, max_iterations=8
-    )
+    path = fit_paths(x, y, "single-label", 4, [1e-4, 10.0], torch.ones(1, 100), tolerance=1e-7, max_iterations=8)
     assert path.converged[:, 0].tolist() == [False, True]
     assert path.iterations[0, 0] == 8
     assert path.weights.isfinite().all()
@@ -266,9 +255,7 @@ def test_any_problem_is_finite_and_no_worse_than_doing_nothing(
     y = torch.randint(classes, (samples,), generator=g)
     path = fit_paths(x, y, "single-label", classes, [1.0, 1e-4], torch.ones(1, samples))
     for i, s in enumerate(path.strengths):
-        reached = objective(
-            path, x, y, torch.ones(samples), path.weights[i, 0].numpy(), path.biases[i, 0].numpy(), s
-        )
+        reached = objective(path, x, y, torch.ones(samples), path.weights[i, 0].numpy(), path.biases[i, 0].numpy(), s)
         assert reached <= np.log(classes) + 1e-5
 
 
@@ -276,9 +263,7 @@ def test_folding_into_a_linear_layer() -> None:
     x, y = draw(50, 12, 3)
     path = fit_paths(x, y, "single-label", 3, [0.01], torch.ones(1, 50))
     weight, bias = fold_into_linear(path.weights[0, 0], path.biases[0, 0], path.mean, path.scale)
-    torch.testing.assert_close(
-        functional.linear(x, weight, bias), predict(path, x)[0, 0], atol=1e-3, rtol=1e-3
-    )
+    torch.testing.assert_close(functional.linear(x, weight, bias), predict(path, x)[0, 0], atol=1e-3, rtol=1e-3)
 
 
 def test_what_is_refused() -> None:

@@ -46,9 +46,7 @@ def test_bins_of_equal_width() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    confidence=st.lists(
-        st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]) | st.floats(0, 1), min_size=1, max_size=60
-    ),
+    confidence=st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]) | st.floats(0, 1), min_size=1, max_size=60),
     bins=st.integers(1, 20),
     by=st.sampled_from(["width", "mass"]),
 )
@@ -58,10 +56,7 @@ def test_bins_are_a_partition(confidence: list[float], bins: int, by: str) -> No
     assert len(found) <= bins
     assert all(b.low - 1e-12 <= b.confidence <= b.high + 1e-12 for b in found)
     assert all(a.high <= b.low for a, b in pairwise(found))
-    plain = [
-        calibration_error(confidence, np.ones(len(confidence)), bins, by, norm)
-        for norm in ("l1", "l2", "max")
-    ]  # type: ignore[arg-type]
+    plain = [calibration_error(confidence, np.ones(len(confidence)), bins, by, norm) for norm in ("l1", "l2", "max")]  # type: ignore[arg-type]
     assert 0 <= plain[0] <= plain[1] + 1e-12
     assert plain[1] <= plain[2] + 1e-12
 
@@ -122,9 +117,7 @@ def test_temperature_undoes_a_factor(factor: float) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), samples=st.integers(1, 40), scale=st.sampled_from([1e-3, 1.0, 30.0, 1e4]))
-def test_temperature_is_within_bounds_and_never_raises_the_loss(
-    seed: int, samples: int, scale: float
-) -> None:
+def test_temperature_is_within_bounds_and_never_raises_the_loss(seed: int, samples: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     logits, labels = scale * rng.normal(size=(samples, 3)), rng.integers(3, size=samples)
     many = np.eye(3)[labels]

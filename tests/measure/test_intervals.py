@@ -145,10 +145,7 @@ def test_a_paired_difference_leaves_out_what_is_missing_and_may_be_undefined() -
     assert found.high is not None
     assert found.high < 0
     auroc = find_metric("single-label", "auroc")
-    assert (
-        paired_difference(auroc, np.ones(9, dtype=int), np.full((9, 2), 0.5), np.full((9, 2), 0.5))
-        == UNDEFINED
-    )
+    assert paired_difference(auroc, np.ones(9, dtype=int), np.full((9, 2), 0.5), np.full((9, 2), 0.5)) == UNDEFINED
 
 
 def test_mcnemar_reference_values() -> None:

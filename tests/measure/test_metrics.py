@@ -38,9 +38,7 @@ def test_a_perfect_model_is_better_by_every_metric() -> None:
     }
     for kind, (labels, perfect, random) in cases.items():
         for name, metric in metrics_for(kind).items():
-            assert metric.better(
-                compute_all(kind, labels, perfect)[name], compute_all(kind, labels, random)[name]
-            )
+            assert metric.better(compute_all(kind, labels, perfect)[name], compute_all(kind, labels, random)[name])
 
 
 def test_undefined_is_never_better() -> None:

@@ -23,9 +23,7 @@ def test_equal_to_scikit_learn(seed: int) -> None:
     labels, p = draw(seed)
     guess = (p >= 0.5).astype(int)
     truth = labels.astype(int)
-    assert multi_label.mean_average_precision(labels, p) == pytest.approx(
-        reference.average_precision_score(truth, p)
-    )
+    assert multi_label.mean_average_precision(labels, p) == pytest.approx(reference.average_precision_score(truth, p))
     assert multi_label.micro_f1(labels, p) == pytest.approx(reference.f1_score(truth, guess, average="micro"))
     assert multi_label.macro_f1(labels, p) == pytest.approx(reference.f1_score(truth, guess, average="macro"))
     assert multi_label.subset_accuracy(labels, p) == pytest.approx(reference.accuracy_score(truth, guess))

@@ -86,9 +86,7 @@ def test_classes_without_samples() -> None:
 def test_certain_and_wrong_costs_much_but_not_infinity() -> None:
     wrong = np.array([[1.0, 0.0]])
     assert single_label.log_loss([1], wrong) == pytest.approx(-np.log(np.finfo(np.float64).eps))
-    assert single_label.log_loss([1], wrong.astype(np.float32)) == pytest.approx(
-        -np.log(np.finfo(np.float32).eps)
-    )
+    assert single_label.log_loss([1], wrong.astype(np.float32)) == pytest.approx(-np.log(np.finfo(np.float32).eps))
 
 
 def test_shapes_that_do_not_fit() -> None:

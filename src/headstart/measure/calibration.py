@@ -19,9 +19,7 @@ TEMPERATURES = (0.05, 20.0)
 """Bounds of the temperature."""
 
 
-def fit_temperature(
-    logits: ArrayLike, labels: ArrayLike, kind: Literal["single-label", "multi-label"]
-) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, kind: Literal["single-label", "multi-label"]) -> float:
     """The temperature T that minimises the log loss of softmax(logits / T) or sigmoid(logits / T).
 
     Parameters
@@ -56,18 +54,14 @@ def fit_temperature(
 
     def loss(log_t: float) -> float:
         scaled = margins * np.exp(-log_t)
-        return float(
-            (special.logsumexp(scaled, axis=1) if scaled.ndim == 2 else np.logaddexp(0, scaled)).mean()
-        )
+        return float((special.logsumexp(scaled, axis=1) if scaled.ndim == 2 else np.logaddexp(0, scaled)).mean())
 
     low, high = np.log(TEMPERATURES)
     found = optimize.minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
-def apply_temperature(
-    logits: ArrayLike, temperature: float, kind: Literal["single-label", "multi-label"]
-) -> Array:
+def apply_temperature(logits: ArrayLike, temperature: float, kind: Literal["single-label", "multi-label"]) -> Array:
     """Probabilities (N, K) from logits (N, K).
 
     >>> apply_temperature([[2.0, 0.0]], 2.0, "single-label").round(3).tolist()
