@@ -128,8 +128,7 @@ def test_every_section_is_reached_from_the_contents(opened, kind):
         assert page.url.endswith(target)
         assert section.locator("h2").inner_text() == link.inner_text()
         page.wait_for_function(
-            "id => { const y = document.querySelector(id).getBoundingClientRect().top;"
-            " return (y > -5 && y < 900) }",
+            "id => { const y = document.querySelector(id).getBoundingClientRect().top; return (y > -5 && y < 900) }",
             arg=target,
         )
 
@@ -175,14 +174,15 @@ def test_hostile_names_do_nothing(opened):
     assert page.get_by_text("<script>alert('wren')</script>").first.is_visible()
 
 
-def test_text_in_figures_does_not_leave_them(opened):
-    page = opened("birds")
+@pytest.mark.parametrize("kind", ["digits", "birds", "regression"])
+def test_text_in_figures_does_not_leave_them(opened, kind):
+    page = opened(kind)
     outside = page.evaluate("""() => [...document.querySelectorAll('svg.figure')].flatMap(svg => {
         const frame = svg.getBoundingClientRect();
         return [...svg.querySelectorAll('text')].filter(text => {
           const box = text.getBoundingClientRect();
-          return box.left < frame.left - 4 || box.right > frame.right + 4 || box.top < frame.top - 4
-                 || box.bottom > frame.bottom + 4;
+          return box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1
+                 || box.bottom > frame.bottom + 1;
         }).map(text => text.textContent);
     })""")
     assert outside == []

@@ -32,9 +32,7 @@ def _visible(character: str) -> str:
         return " "
     # Cc: control; Cs: lone surrogates of undecodable file names; Cf: direction overrides. Joiners hold emoji.
     kind = unicodedata.category(character)
-    return (
-        "\ufffd" if kind in ("Cc", "Cs") or (kind == "Cf" and character not in "\u200d\u200c") else character
-    )
+    return "\ufffd" if kind in ("Cc", "Cs") or (kind == "Cf" and character not in "\u200d\u200c") else character
 
 
 def label_text(value: object) -> str:

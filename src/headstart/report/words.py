@@ -34,15 +34,11 @@ METRICS = {
         "Mean average precision", "Mean over classes of how well the samples of a class are ranked first."
     ),
     "subset_accuracy": MetricWords("Exact matches", "Share of samples whose whole set of labels is right."),
-    "log_loss": MetricWords(
-        "Log loss", "Penalty for confident mistakes; 0 is perfect.", higher=False, percent=False
-    ),
+    "log_loss": MetricWords("Log loss", "Penalty for confident mistakes; 0 is perfect.", higher=False, percent=False),
     "ece": MetricWords(
         "Calibration error", "Mean distance between stated confidence and share that is right.", higher=False
     ),
-    "mae": MetricWords(
-        "Mean absolute error", "Mean distance from the true value.", higher=False, percent=False
-    ),
+    "mae": MetricWords("Mean absolute error", "Mean distance from the true value.", higher=False, percent=False),
     "rmse": MetricWords(
         "Root mean squared error",
         "Like the mean error, but large misses weigh more.",

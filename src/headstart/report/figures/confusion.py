@@ -26,9 +26,7 @@ class Block:
     of: int
 
 
-def most_confused_block(
-    classes: list[str], matrix: np.ndarray, most: int = READABLE, block: int = BLOCK
-) -> Block:
+def most_confused_block(classes: list[str], matrix: np.ndarray, most: int = READABLE, block: int = BLOCK) -> Block:
     """The whole matrix, or of more than `most` classes those `block` which take part in most confusions.
 
     Parameters
@@ -113,7 +111,5 @@ def confusion_matrix(block: Block, totals: np.ndarray, name: str) -> Markup:
         for side in axes.spines.values():
             side.set_visible(False)
         right, all_ = int(np.trace(block.matrix)), int(block.matrix.sum())
-        told = (
-            f"{n} classes; {count(right)} of {count(all_)} shown samples lie on the diagonal, which is right."
-        )
+        told = f"{n} classes; {count(right)} of {count(all_)} shown samples lie on the diagonal, which is right."
         return to_svg(figure, name, "Confusion matrix", told)

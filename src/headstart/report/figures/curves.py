@@ -76,9 +76,7 @@ def _line(
         values = np.array([np.nan if v is None else v for v in y])
         size = 3.5 if len(x) <= 30 else 0
         # matplotlib leaves labels that start with _ out of the legend
-        axes.plot(
-            x, values, style, color=colour, linewidth=width, marker="o", markersize=size, label=label or "_"
-        )
+        axes.plot(x, values, style, color=colour, linewidth=width, marker="o", markersize=size, label=label or "_")
 
 
 def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
@@ -126,10 +124,7 @@ def learning_rates(run: Rates, name: str) -> Markup:
                 handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5),
                 title="stage, output at the top", title_fontsize=8.5, ncols=1 if len(labels) <= 16 else 2,
             )  # fmt: skip
-        told = [
-            f"{clean(stage)} from {points[0][1]:.1e} to {points[-1][1]:.1e}"
-            for stage, points in run.lines.items()
-        ]
+        told = [f"{clean(stage)} from {points[0][1]:.1e} to {points[-1][1]:.1e}" for stage, points in run.lines.items()]
         return to_svg(figure, name, f"Learning rates of {clean(run.stage)}", "; ".join(told) + ".")
 
 

@@ -44,14 +44,10 @@ def intervals(rows: Sequence[tuple[str, Estimate]], metric: MetricWords, name: s
             else:
                 ends = (value.low, value.high)
                 if ends[0] is not None and ends[1] is not None:
-                    axes.plot(
-                        [factor * ends[0], factor * ends[1]], [y, y], color=colour, linewidth=3, alpha=0.6
-                    )
+                    axes.plot([factor * ends[0], factor * ends[1]], [y, y], color=colour, linewidth=3, alpha=0.6)
                     axes.plot([factor * ends[0], factor * ends[1]], [y, y], "|", color=colour, markersize=9)
                 size = 9 if y == 0 else 7
-                axes.plot(
-                    factor * value.value, y, "o", color=colour, markersize=size, markeredgecolor=SURFACE
-                )
+                axes.plot(factor * value.value, y, "o", color=colour, markersize=size, markeredgecolor=SURFACE)
             beside = ("axes fraction", "data")
             shown = estimate(value, metric.percent)
             axes.annotate(shown, (1.04, y), xycoords=beside, va="center", fontweight=strong, color=INK)
@@ -80,11 +76,7 @@ def _window(values: Sequence[Estimate]) -> tuple[float, float]:
     for i, far in enumerate(values[1:], start=1):
         near = [v for j, v in enumerate(values) if j != i]
         inner_low, inner_high = _ends(near)
-        if (
-            len(near) > 1
-            and inner_high - inner_low < 0.4 * (high - low)
-            and not inner_low <= far.value <= inner_high
-        ):
+        if len(near) > 1 and inner_high - inner_low < 0.4 * (high - low) and not inner_low <= far.value <= inner_high:
             low, high = inner_low, inner_high
             break
     margin = 0.09 * (high - low) or 0.05 * abs(high) or 0.05

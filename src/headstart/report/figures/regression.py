@@ -28,9 +28,7 @@ def predicted_against_true(true: np.ndarray, predicted: np.ndarray, name: str, m
     with drawing():
         figure = new_figure(920, 380)
         left, right = figure.subplots(1, 2)
-        left.plot(
-            true[shown], predicted[shown], "o", color=BLUE, alpha=0.5, markersize=3.5, markeredgewidth=0
-        )
+        left.plot(true[shown], predicted[shown], "o", color=BLUE, alpha=0.5, markersize=3.5, markeredgewidth=0)
         low = float(min(true.min(), predicted.min()))
         high = float(max(true.max(), predicted.max()))
         left.plot([low, high], [low, high], color=MUTED, linestyle="--", linewidth=1)

@@ -20,9 +20,7 @@ def reliability(bins: Sequence[Bin], name: str) -> Markup:
         figure = new_figure(460, 430)
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         top.plot([0, 1], [0, 1], color=MUTED, linestyle="--", linewidth=1)
-        top.annotate(
-            "as sure as right", (0.3, 0.3), (-4, 6), textcoords="offset points", color=MUTED, ha="right"
-        )
+        top.annotate("as sure as right", (0.3, 0.3), (-4, 6), textcoords="offset points", color=MUTED, ha="right")
         x = [b.confidence if b.confidence is not None else (b.low + b.high) / 2 for b in filled]
         y = [b.accuracy for b in filled]
         for centre, b in zip(x, filled, strict=True):
@@ -43,7 +41,6 @@ def reliability(bins: Sequence[Bin], name: str) -> Markup:
         soften(top, "both")
         soften(bottom)
         told = [
-            f"{b.n} answers at {percent(c)} are right {percent(b.accuracy)}"
-            for c, b in zip(x, filled, strict=True)
+            f"{b.n} answers at {percent(c)} are right {percent(b.accuracy)}" for c, b in zip(x, filled, strict=True)
         ]
         return to_svg(figure, name, "Reliability diagram", "; ".join(told) + ".")

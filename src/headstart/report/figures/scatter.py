@@ -57,9 +57,7 @@ def numeric_maps(before: np.ndarray, after: np.ndarray, values: np.ndarray, name
         figure = new_figure(960, 420)
         pair = figure.subplots(1, 2)
         drawn = None
-        for axes, places, title in zip(
-            pair, (before, after), ("Before training", "After training"), strict=True
-        ):
+        for axes, places, title in zip(pair, (before, after), ("Before training", "After training"), strict=True):
             _bare(axes, title)
             drawn = axes.scatter(
                 places[:, 0], places[:, 1], c=values, cmap="viridis", s=14, linewidths=0, alpha=0.85,

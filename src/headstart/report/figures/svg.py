@@ -63,7 +63,10 @@ def drawing() -> Iterator[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in CSS pixels, laid out so that nothing is cut off."""
-    return Figure(figsize=(width / CSS_PIXELS_PER_INCH, height / CSS_PIXELS_PER_INCH), layout="constrained")
+    figure = Figure(figsize=(width / CSS_PIXELS_PER_INCH, height / CSS_PIXELS_PER_INCH))
+    # The margin is for browsers whose letters are a little wider than those that the layout was made with.
+    figure.set_layout_engine("constrained", w_pad=0.11)
+    return figure
 
 
 def soften(axes: Axes, grid: str = "y") -> None:
@@ -117,9 +120,7 @@ def _inline(svg: str, name: str, width: float, title: str, description: str) -> 
 def _tidy(tag: str, name: str, used: set[str]) -> str:
     """One tag: ids kept only where something refers to them, colours as variables, two decimals."""
     if not tag.startswith("</"):
-        tag = re.sub(
-            r'\sid="([^"]*)"', lambda m: f' id="{name}-{m.group(1)}"' if m.group(1) in used else "", tag
-        )
+        tag = re.sub(r'\sid="([^"]*)"', lambda m: f' id="{name}-{m.group(1)}"' if m.group(1) in used else "", tag)
         tag = re.sub(r"url\(#", f"url(#{name}-", tag)
         tag = re.sub(r'href="#', f'href="#{name}-', tag)
         for colour, variable in VARIABLES.items():

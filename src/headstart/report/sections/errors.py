@@ -65,9 +65,7 @@ def _classes(report: Report) -> list[dict[str, Any]]:
         {
             "name": r.name,
             "n": count(r.n),
-            "cells": [
-                (percent(v), 100 * v if v is not None else None) for v in (r.precision, r.recall, r.f1)
-            ],
+            "cells": [(percent(v), 100 * v if v is not None else None) for v in (r.precision, r.recall, r.f1)],
         }
         for r in rows
     ]

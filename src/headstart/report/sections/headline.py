@@ -98,11 +98,7 @@ def gap_text(report: Report) -> str:
     words = metric_words(report.deciding)
     show = _points if words.percent else _signed
     range_ = _range(guard.gap, show)
-    against = (
-        baseline_title(guard.compared_with, report.task.kind).lower()
-        if guard.compared_with
-        else "the baseline"
-    )
+    against = baseline_title(guard.compared_with, report.task.kind).lower() if guard.compared_with else "the baseline"
     unit = " points" if words.percent else ""
     title = words.title if words.title.isupper() else words.title.lower()
     return f"{show(guard.gap.value)}{unit} of {title}{range_} compared with: {against}, on validation data"
@@ -125,19 +121,13 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     cost, parameters = report.cost, report.cost.parameters
     facts = []
     if report.data.samples:
-        facts.append(
-            (inputs_name(report.data.modality, report.data.samples).capitalize(), count(report.data.samples))
-        )
+        facts.append((inputs_name(report.data.modality, report.data.samples).capitalize(), count(report.data.samples)))
     if report.task.classes:
-        facts.append(
-            ("Labels" if report.task.kind == "multi-label" else "Classes", count(len(report.task.classes)))
-        )
+        facts.append(("Labels" if report.task.kind == "multi-label" else "Classes", count(len(report.task.classes))))
     if report.strategy.name:
         facts.append(("Strategy", report.strategy.name))
     if cost.seconds is not None:
         facts.append(("Time", duration(cost.seconds)))
     if parameters.trained is not None and parameters.total:
-        facts.append(
-            ("Weights trained", f"{short_count(parameters.trained)} of {short_count(parameters.total)}")
-        )
+        facts.append(("Weights trained", f"{short_count(parameters.trained)} of {short_count(parameters.total)}"))
     return facts

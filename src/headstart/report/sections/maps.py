@@ -49,9 +49,7 @@ def _by_class(places: np.ndarray, labels: list[str], classes: list[str]) -> dict
     index = {label: i for i, label in enumerate(shown)}
     looks = styles(len(shown))
     return {
-        "figure_svg": feature_maps(
-            places[:, :2], places[:, 2:], [index.get(v, -1) for v in labels], looks, "maps"
-        ),
+        "figure_svg": feature_maps(places[:, :2], places[:, 2:], [index.get(v, -1) for v in labels], looks, "maps"),
         "legend": [(label, *looks[i]) for label, i in index.items()],
         "others": len(counts) - len(shown),
     }

@@ -28,9 +28,7 @@ def training(run: RunFolder) -> Section:
         for group, title in ((final, ""), (folds, "folds")):
             if group:
                 metric = metric_words(group[0].metric or run.report.deciding)
-                figures.append(
-                    (title, learning_curves(group, metric, f"curves-{i}{'-folds' if title else ''}"))
-                )
+                figures.append((title, learning_curves(group, metric, f"curves-{i}{'-folds' if title else ''}")))
         shown.append(
             {
                 "stage": stage,
