@@ -62,7 +62,9 @@ class Augmentation:
         c, s = math.cos(angle), math.sin(angle)
         rotation = np.array([[c, -s], [s, c]])
         shape = np.array([[scale * ratio * mirror, shear], [0.0, scale / ratio]])
-        affine = np.concatenate([rotation @ shape, [[2 * self.shift * u[4]], [2 * self.shift * u[5]]]], axis=1)
+        affine = np.concatenate(
+            [rotation @ shape, [[2 * self.shift * u[4]], [2 * self.shift * u[5]]]], axis=1
+        )
         colour = 1 + np.array([self.brightness, self.contrast, self.saturation]) * u[6:9]
         box = np.zeros(4)
         if r.random() < self.erase:
@@ -121,7 +123,14 @@ def apply_views(x: Tensor, affine: Tensor, colour: Tensor, erase: Tensor) -> Ten
 POLICIES: dict[str, Augmentation] = {
     "none": Augmentation(),
     "light": Augmentation(
-        rotate=10, zoom=0.12, stretch=0.1, shear=5, shift=0.06, brightness=0.15, contrast=0.15, saturation=0.15
+        rotate=10,
+        zoom=0.12,
+        stretch=0.1,
+        shear=5,
+        shift=0.06,
+        brightness=0.15,
+        contrast=0.15,
+        saturation=0.15,
     ),
     "strong": Augmentation(
         rotate=20,

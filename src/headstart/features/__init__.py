@@ -1,1 +1,1 @@
-"""Frozen work, done once: extraction, pooling, the exact probe and its choice of stage, grid and size."""
+"""Frozen work: extraction, the exact probe, and its choice of stage, grid and image size."""

@@ -75,7 +75,11 @@ def _hub_cache() -> list[dict[str, Any]]:
     for folder in sorted(root.glob("models--*")) if root.is_dir() else []:
         name = folder.name.removeprefix("models--").replace("--", "/")
         snapshots = sorted(folder.glob("snapshots/*/config.json"))
-        weights = [w for s in snapshots for w in (*s.parent.glob("*.safetensors"), *s.parent.glob("pytorch_model*.bin"))]
+        weights = [
+            w
+            for s in snapshots
+            for w in (*s.parent.glob("*.safetensors"), *s.parent.glob("pytorch_model*.bin"))
+        ]
         if not snapshots or not weights:
             continue
         try:

@@ -17,33 +17,40 @@ if TYPE_CHECKING:
 
 
 class Head(nn.Module):
-    """Standardise, then a linear map: (B, D) -> (B, outputs).
+    """Standardise, a linear map, and the scale of the labels: (B, D) -> (B, outputs).
 
-    The constants of standardisation are buffers, so a probe's solution is a head as it is, and training continues
-    from it on inputs of unit scale. `folded()` gives the plain linear layer with the same outputs.
+    logits = spread · (W ((x - mean) / scale) + b) + shift. The four constants are buffers, so a probe's solution is
+    a head as it is, and training continues from it with inputs (and, for regression, outputs) of unit scale.
+    `folded()` gives the plain linear layer with the same outputs.
     """
 
     def __init__(self, width: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("shift", torch.zeros(outputs))
+        self.register_buffer("spread", torch.ones(outputs))
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(self.dropout((features - self.mean) / self.scale))
+        z = (features - self.mean) / self.scale
+        return self.linear(self.dropout(z)) * self.spread + self.shift
 
     @torch.no_grad()
     def load_probe(self, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor) -> None:
         """Take over a linear model of standardised features: weight (K, D), bias (K,), mean and scale (D,)."""
-        for mine, given in ((self.linear.weight, weight), (self.linear.bias, bias), (self.mean, mean), (self.scale, scale)):
-            mine.copy_(given)
+        self.linear.weight.copy_(weight / self.spread[:, None])
+        self.linear.bias.copy_((bias - self.shift) / self.spread)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
 
     @torch.no_grad()
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the equivalent linear layer on features as they come; folded in float64."""
-        weight = self.linear.weight.double() / self.scale.double()
-        bias = self.linear.bias.double() - weight @ self.mean.double()
+        spread = self.spread.double()
+        weight = spread[:, None] * self.linear.weight.double() / self.scale.double()
+        bias = spread * self.linear.bias.double() + self.shift.double() - weight @ self.mean.double()
         return weight.float(), bias.float()
 
 
@@ -97,7 +104,9 @@ class Model(nn.Module):
         """The head of a task; of the first without a name."""
         return self.heads[0 if task is None else self.tasks.index(task)]
 
-    def forward(self, batch: Batch, view: str | None = None, keep: Sequence[str] = (), fresh: bool = False) -> Output:
+    def forward(
+        self, batch: Batch, view: str | None = None, keep: Sequence[str] = (), fresh: bool = False
+    ) -> Output:
         """One pass over a batch's view.
 
         Parameters
@@ -114,7 +123,9 @@ class Model(nn.Module):
         share = self._shared is not None and not fresh
         if share and key in self._shared:  # type: ignore[operator]
             return self._shared[key]  # type: ignore[index]
-        output = self._compute(batch, view, tuple(self.backbone.stages) if share and self._keep_states else keep)
+        output = self._compute(
+            batch, view, tuple(self.backbone.stages) if share and self._keep_states else keep
+        )
         if share:
             self._shared[key] = output  # type: ignore[index]
         return output
@@ -122,7 +133,7 @@ class Model(nn.Module):
     def _compute(self, batch: Batch, view: str, keep: Sequence[str]) -> Output:
         self.calls += 1
         state = batch.views[view]
-        if batch.after is None:
+        if batch.after is None and not batch.begun:
             state = self.backbone.begin(state)
         states: dict[str, State] = {}
         for name, state in self.backbone.walk(state, after=batch.after):  # noqa: B020

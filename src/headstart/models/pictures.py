@@ -31,19 +31,25 @@ def square(picture: np.ndarray, size: int, interpolation: str = "bicubic") -> np
         out = np.asarray(image.resize((size, size), filter_, reducing_gap=3.0))
         return out[..., None] if channels == 1 else out
     layers = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(picture[..., c], dtype=np.float32)).resize((size, size), filter_))
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(picture[..., c], dtype=np.float32)).resize(
+                (size, size), filter_
+            )
+        )
         for c in range(channels)
     ]
     out = np.stack(layers, axis=-1)
     return np.clip(np.rint(out), 0, 255).astype(np.uint8) if picture.dtype == np.uint8 else out
 
 
-def picture_state(picture: np.ndarray, spec: InputSpec, augmentation: Augmentation | None, seed: int) -> State:
+def picture_state(
+    picture: np.ndarray, spec: InputSpec, augmentation: Augmentation | None, seed: int
+) -> State:
     """One picture as tensors: `x` (C, S, S) as stored, and the drawn view where an augmentation is given.
 
     Pictures already at the network's size (from a store) are taken as they are.
     """
-    x = torch.from_numpy(np.ascontiguousarray(square(picture, spec.size, spec.interpolation).transpose(2, 0, 1)))
+    x = torch.from_numpy(square(picture, spec.size, spec.interpolation).transpose(2, 0, 1).copy())
     return {"x": x, **augmentation.draw(seed)} if augmentation is not None else {"x": x}
 
 
@@ -70,4 +76,3 @@ def to_network(inputs: State, spec: InputSpec, channels_last: bool) -> State:
         x = x.contiguous(memory_format=torch.channels_last)
     rest = {k: v for k, v in inputs.items() if k not in ("x", "affine", "colour", "erase")}
     return {**rest, "x": x}
-

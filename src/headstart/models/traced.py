@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from headstart.core.errors import ModelError
+from headstart.data.augment import Augmentation
+from headstart.data.schema import Sample
 from headstart.models.backbone import Backbone, InputSpec, Provenance, State
 from headstart.models.pictures import collate_pictures, picture_state, square, to_network
 from headstart.models.tracing import Unit, find_units, first_tensor, trace
-from headstart.data.augment import Augmentation
-from headstart.data.schema import Sample
 
 
 @dataclass
@@ -109,7 +109,9 @@ class TracedBackbone(Backbone):
         was_training = self.net.training
         self.net.eval()
         spec = self.input_spec
-        example = torch.randn(1, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
+        example = torch.randn(
+            1, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(0)
+        )
         units = find_units(self.net, groups)
         found = trace(units, lambda x: self.native.features(self.net, x), example)
         self.net.train(was_training)
@@ -282,6 +284,10 @@ def _loose_parameters(net: nn.Module, units: Sequence[Unit]) -> list[nn.Paramete
 
 def _attends(net: nn.Module) -> bool:
     """Whether attention blocks hold most of the weights' modules: what calls for a Transformer's defaults."""
-    attention = sum("attention" in type(m).__name__.lower() or type(m).__name__ in ("WindowAttention", "MultiheadAttention") for m in net.modules())
+    attention = sum(
+        "attention" in type(m).__name__.lower()
+        or type(m).__name__ in ("WindowAttention", "MultiheadAttention")
+        for m in net.modules()
+    )
     convolutions = sum(isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1) for m in net.modules())
     return attention > convolutions

@@ -58,7 +58,11 @@ def block_groups(net: nn.Module) -> dict[str, object]:
         for name, module in net.named_modules()
         if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(module) > 1 and name
     }
-    blocks = max(lists, key=lambda n: (sum(p.numel() for p in net.get_submodule(n).parameters()), -n.count("."))) if lists else ""
+    blocks = (
+        max(lists, key=lambda n: (sum(p.numel() for p in net.get_submodule(n).parameters()), -n.count(".")))
+        if lists
+        else ""
+    )
     groups: dict[str, object] = {}
     for name, _ in net.named_parameters():
         inside = re.match(rf"{re.escape(blocks)}\.(\d+)\.", name) if blocks else None
@@ -105,7 +109,14 @@ def trace(units: list[Unit], forward: Callable[[Tensor], Tensor], example: Tenso
         def note(_: nn.Module, args: tuple, kwargs: dict, output: Any, unit: Unit = unit) -> None:
             others = [*args[1:], *kwargs.values()]
             alone = not any(isinstance(v, Tensor) for v in others)
-            calls.append(_Call(unit, args[0] if args and isinstance(args[0], Tensor) else None, alone, first_tensor(output)))
+            calls.append(
+                _Call(
+                    unit,
+                    args[0] if args and isinstance(args[0], Tensor) else None,
+                    alone,
+                    first_tensor(output),
+                )
+            )
 
         handles.append(unit.module.register_forward_hook(note, with_kwargs=True))
     try:
@@ -125,7 +136,11 @@ def trace(units: list[Unit], forward: Callable[[Tensor], Tensor], example: Tenso
         start, expected = i, call.given
     if start < len(calls) and not _replays(calls[start:], final):
         start = len(calls)
-    widths = {c.unit.name: c.returned.shape[-1] if c.returned.dim() != 4 else c.returned.shape[1] for c in calls if c.returned is not None}
+    widths = {
+        c.unit.name: c.returned.shape[-1] if c.returned.dim() != 4 else c.returned.shape[1]
+        for c in calls
+        if c.returned is not None
+    }
     return Trace([c.unit for c in calls[:start]], [c.unit for c in calls[start:]], widths)
 
 

@@ -68,7 +68,9 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
         return _open_timm(reference, wanted, entry.architecture, weights)
     if reference.kind == "file":
         if not wanted.arch:
-            raise ModelError("A file of weights needs its architecture.", "Add --arch with a timm name, such as resnet50.")
+            raise ModelError(
+                "A file of weights needs its architecture.", "Add --arch with a timm name, such as resnet50."
+            )
         weights = None if reference.scratch else read_weights(Path(reference.name))
         return _open_timm(reference, wanted, wanted.arch.removeprefix("timm:"), weights)
     if reference.kind == "hf":
@@ -79,7 +81,9 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
 # -- timm ------------------------------------------------------------------------------------------------------------
 
 
-def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None) -> TracedBackbone:
+def _open_timm(
+    reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None
+) -> TracedBackbone:
     prepare_torchvision()
     import timm
 
@@ -116,7 +120,9 @@ def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[st
     elif channels != 3:
         mean = tuple(mean[i % len(mean)] for i in range(channels))
         std = tuple(std[i % len(std)] for i in range(channels))
-        notes.append(f"The first convolution was adapted from 3 to {channels} channels (its kernels repeated and rescaled).")
+        notes.append(
+            f"The first convolution was adapted from 3 to {channels} channels (its kernels repeated and rescaled)."
+        )
     size = wanted.size or native_size
     if size != native_size:
         notes.append(f"Pictures enter at {size} px; the network was trained at {native_size} px.")
@@ -142,7 +148,9 @@ def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[st
     return wrap_timm(net, spec, provenance, has_source=not reference.scratch)
 
 
-def wrap_timm(net: nn.Module, spec: InputSpec, provenance: Provenance, has_source: bool = True) -> TracedBackbone:
+def wrap_timm(
+    net: nn.Module, spec: InputSpec, provenance: Provenance, has_source: bool = True
+) -> TracedBackbone:
     """A timm network with its classifier taken off and its stages found."""
     classifier_name = classifier_of(net)
     classifier = net.get_submodule(classifier_name) if classifier_name else None
@@ -190,7 +198,9 @@ def _timm_groups(net: nn.Module, classifier: str | None) -> dict[str, object]:
     if isinstance(matcher, dict):
         # (99999,) tells timm to merge a group with the one before; here norms are merged by what they hold.
         matcher = {
-            key: [(m[0], (99998,) if m[1] == (99999,) else m[1]) for m in spec] if isinstance(spec, (list, tuple)) else spec
+            key: [(m[0], (99998,) if m[1] == (99999,) else m[1]) for m in spec]
+            if isinstance(spec, (list, tuple))
+            else spec
             for key, spec in matcher.items()
         }
     by_name = group_parameters(net, matcher, reverse=True)
@@ -203,7 +213,11 @@ def _check_timm_name(name: str) -> None:
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
         close = near_names(architecture, timm.list_models(), most=5)
-        hint = f"Did you mean {', '.join('timm:' + c for c in close)}?" if close else "`headstart models --all` lists them."
+        hint = (
+            f"Did you mean {', '.join('timm:' + c for c in close)}?"
+            if close
+            else "`headstart models --all` lists them."
+        )
         raise ModelError(f"timm has no model {architecture!r}.", hint)
     tag = name.partition(".")[2]
     known = timm.list_pretrained(f"{architecture}.*")
@@ -212,7 +226,9 @@ def _check_timm_name(name: str) -> None:
         raise ModelError(f"timm has no weights {tag!r} for {architecture}.", f"There are: {tags}.")
 
 
-def _create_timm(name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int) -> nn.Module:
+def _create_timm(
+    name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int
+) -> nn.Module:
     import timm
 
     logging.getLogger("timm").setLevel(logging.ERROR)
@@ -224,12 +240,16 @@ def _create_timm(name: str, arguments: dict[str, Any], pretrained: bool, referen
             if pretrained and _is_network_error(error):
                 raise _hub_out_of_reach(reference, error) from None
             if pretrained and "No pretrained weights" in str(error):
-                raise ModelError(f"timm has no pretrained weights for {name}.", f"scratch:timm:{name} starts at random.") from None
+                raise ModelError(
+                    f"timm has no pretrained weights for {name}.", f"scratch:timm:{name} starts at random."
+                ) from None
             raise
         except (TypeError, ValueError, AssertionError) as error:
             if arguments:
                 what = ", ".join(f"{k}={v}" for k, v in arguments.items())
-                raise ModelError(f"{name} cannot be built with {what}: {error}", "Use its own input size or channels.") from None
+                raise ModelError(
+                    f"{name} cannot be built with {what}: {error}", "Use its own input size or channels."
+                ) from None
             raise
 
 
@@ -240,18 +260,43 @@ def _load_into(net: nn.Module, weights: dict[str, Tensor], arguments: dict[str, 
     cfg = net.pretrained_cfg
     first = cfg.get("first_conv")
     if "in_chans" in arguments and isinstance(first, str) and f"{first}.weight" in weights:
-        weights = {**weights, f"{first}.weight": adapt_input_conv(arguments["in_chans"], weights[f"{first}.weight"])}
+        weights = {
+            **weights,
+            f"{first}.weight": adapt_input_conv(arguments["in_chans"], weights[f"{first}.weight"]),
+        }
     wanted = net.state_dict()
     classifier = cfg.get("classifier")
     dropped = tuple(f"{c}." for c in ([classifier] if isinstance(classifier, str) else classifier or ()))
-    own = {k: v for k, v in weights.items() if not (k.startswith(dropped) and k in wanted and v.shape != wanted[k].shape)}
-    missing = [k for k in wanted if k not in own and not k.startswith(dropped) and not k.endswith("num_batches_tracked")]
+    own = {
+        k: v
+        for k, v in weights.items()
+        if not (k.startswith(dropped) and k in wanted and v.shape != wanted[k].shape)
+    }
+    missing = [
+        k
+        for k in wanted
+        if k not in own and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
+    ]
     extra = [k for k in own if k not in wanted and not k.startswith(dropped)]
-    shapes = [f"{k} {tuple(own[k].shape)} for {tuple(wanted[k].shape)}" for k in own if k in wanted and own[k].shape != wanted[k].shape]
+    shapes = [
+        f"{k} {tuple(own[k].shape)} for {tuple(wanted[k].shape)}"
+        for k in own
+        if k in wanted and own[k].shape != wanted[k].shape
+    ]
     if missing or extra or shapes:
-        parts = [f"{label}: {', '.join(v[:4])}{f' and {len(v) - 4} more' if len(v) > 4 else ''}" for label, v in
-                 (("missing", missing), ("not in the architecture", extra), ("other shapes", shapes)) if v]
-        raise ModelError(f"The weights of {what} do not fit the architecture. " + "; ".join(parts) + ".", "Name the architecture that they were trained with (--arch).")
+        parts = [
+            f"{label}: {', '.join(v[:4])}{f' and {len(v) - 4} more' if len(v) > 4 else ''}"
+            for label, v in (
+                ("missing", missing),
+                ("not in the architecture", extra),
+                ("other shapes", shapes),
+            )
+            if v
+        ]
+        raise ModelError(
+            f"The weights of {what} do not fit the architecture. " + "; ".join(parts) + ".",
+            "Name the architecture that they were trained with (--arch).",
+        )
     net.load_state_dict(own, strict=False)
 
 
@@ -276,9 +321,15 @@ def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
     try:
         config = AutoConfig.from_pretrained(reference.name)
         if not hasattr(config, "num_channels") and not hasattr(config, "image_size"):
-            raise ModelError(f"{reference.name} is not a vision model ({config.model_type}).", "Name a vision model of transformers.")
+            raise ModelError(
+                f"{reference.name} is not a vision model ({config.model_type}).",
+                "Name a vision model of transformers.",
+            )
         if wanted.channels not in (1, 3):
-            raise ModelError(f"{reference} takes 3 channels; the pictures have {wanted.channels}.", "Use a timm: network, whose first convolution can be adapted.")
+            raise ModelError(
+                f"{reference} takes 3 channels; the pictures have {wanted.channels}.",
+                "Use a timm: network, whose first convolution can be adapted.",
+            )
         if reference.scratch:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(derive(wanted.seed, "scratch") % 2**31)
@@ -286,9 +337,15 @@ def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         else:
             net = AutoModel.from_pretrained(reference.name)
     except (OSError, ValueError) as error:
-        if _is_network_error(error) or "couldn't connect" in str(error).lower() or "not a local folder" in str(error):
+        if (
+            _is_network_error(error)
+            or "couldn't connect" in str(error).lower()
+            or "not a local folder" in str(error)
+        ):
             raise _hub_out_of_reach(reference, error) from None
-        raise ModelError(f"{reference.name} cannot be opened: {str(error).splitlines()[0]}", "Check the name or folder.") from None
+        raise ModelError(
+            f"{reference.name} cannot be opened: {str(error).splitlines()[0]}", "Check the name or folder."
+        ) from None
     mean, std, interpolation = _processor(reference.name)
     size_of = config.image_size if isinstance(getattr(config, "image_size", None), int) else 224
     size = wanted.size or size_of
@@ -298,7 +355,9 @@ def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         notes.append(f"Pictures enter at {size} px; the network was trained at {size_of} px.")
     if wanted.channels == 1:
         notes.append("Grey pictures are repeated to the network's three channels.")
-    spec = InputSpec(size=size, native_size=size_of, fixed_size=fixed, mean=mean, std=std, interpolation=interpolation)
+    spec = InputSpec(
+        size=size, native_size=size_of, fixed_size=fixed, mean=mean, std=std, interpolation=interpolation
+    )
     provenance = Provenance(
         reference=str(reference),
         architecture=type(net).__name__,
@@ -314,7 +373,11 @@ def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
 
 def wrap_transformers(net: nn.Module, spec: InputSpec, provenance: Provenance) -> TracedBackbone:
     """A vision network of transformers with its stages found."""
-    interpolate = {"interpolate_pos_encoding": True} if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding") else {}
+    interpolate = (
+        {"interpolate_pos_encoding": True}
+        if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding")
+        else {}
+    )
 
     def features(net: nn.Module, x: Tensor) -> Tensor:
         return net(pixel_values=x, **interpolate).last_hidden_state
@@ -325,7 +388,13 @@ def wrap_transformers(net: nn.Module, spec: InputSpec, provenance: Provenance) -
     def pooled(net: nn.Module, final: Tensor) -> Tensor:
         if has_pooler:
             return torch.flatten(net.pooler(final), 1)
-        return final[:, 0] if final.dim() == 3 and tokens else final.mean((2, 3)) if final.dim() == 4 else final.mean(1)
+        return (
+            final[:, 0]
+            if final.dim() == 3 and tokens
+            else final.mean((2, 3))
+            if final.dim() == 4
+            else final.mean(1)
+        )
 
     native = Native(features=features, pooled=pooled, tail=("pooler",), prefix_tokens=tokens)
     return TracedBackbone(net, native, block_groups(net), spec, provenance)
@@ -341,9 +410,15 @@ def _prefix_tokens(net: nn.Module, spec: InputSpec) -> int:
     patch = getattr(net.config, "patch_size", None)
     if not isinstance(patch, int):
         return 0
-    extra = {"interpolate_pos_encoding": True} if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding") else {}
+    extra = (
+        {"interpolate_pos_encoding": True}
+        if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding")
+        else {}
+    )
     with torch.no_grad():
-        out = net.eval()(pixel_values=torch.zeros(1, spec.channels, spec.size, spec.size), **extra).last_hidden_state
+        out = net.eval()(
+            pixel_values=torch.zeros(1, spec.channels, spec.size, spec.size), **extra
+        ).last_hidden_state
     return out.shape[1] - (spec.size // patch) ** 2 if out.dim() == 3 else 0
 
 
@@ -354,7 +429,9 @@ def _processor(name: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
         values, _ = ImageProcessingMixin.get_image_processor_dict(name)
     except (OSError, ValueError):
         values = {}
-    resample = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}.get(values.get("resample"), "bicubic")
+    resample = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}.get(
+        values.get("resample"), "bicubic"
+    )
     mean = values.get("image_mean") or (0.485, 0.456, 0.406)
     std = values.get("image_std") or (0.229, 0.224, 0.225)
     return tuple(mean), tuple(std), resample
@@ -391,7 +468,9 @@ def from_module(
     for stage in stages:
         if stage not in names:
             close = near_names(stage, names)
-            raise ModelError(f"The module has no submodule {stage!r}.", f"Near: {', '.join(close)}." if close else "")
+            raise ModelError(
+                f"The module has no submodule {stage!r}.", f"Near: {', '.join(close)}." if close else ""
+            )
     groups: dict[str, object] = {}
     current = stages[0]
     for parameter, _ in net.named_parameters():
@@ -399,7 +478,12 @@ def from_module(
         groups[parameter] = current
     native = Native(features=features or (lambda net, x: net(x)))
     provenance = Provenance(
-        "module", type(net).__name__, "own", "a module given in Python", "unknown", hash_tensors(net.state_dict())
+        "module",
+        type(net).__name__,
+        "own",
+        "a module given in Python",
+        "unknown",
+        hash_tensors(net.state_dict()),
     )
     return TracedBackbone(net, native, groups, spec, provenance)
 
@@ -409,7 +493,12 @@ def from_module(
 
 def _is_network_error(error: BaseException) -> bool:
     text = f"{type(error).__name__} {error}".lower()
-    return bool(re.search(r"connect|offline|resolve|localentrynotfound|timed? ?out|unreachable|hub|cached files|401|403|404", text))
+    return bool(
+        re.search(
+            r"connect|offline|resolve|localentrynotfound|timed? ?out|unreachable|hub|cached files|401|403|404",
+            text,
+        )
+    )
 
 
 def _hub_out_of_reach(reference: Reference, error: BaseException) -> ModelError:

@@ -103,7 +103,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{path} is not a readable safetensors file: {error}.", "Export the weights again.") from None
+            raise ModelError(
+                f"{path} is not a readable safetensors file: {error}.", "Export the weights again."
+            ) from None
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged or unsafe files
@@ -129,8 +131,12 @@ def in_order(given: dict[str, Tensor], wanted: dict[str, Tensor], what: str) -> 
     ModelError
         When the number of tensors or any shape differs.
     """
-    if len(given) != len(wanted) or any(a.shape != b.shape for a, b in zip(given.values(), wanted.values(), strict=True)):
-        raise ModelError(f"The tensors of {what} do not fit its architecture.", "The wheel is not the one expected.")
+    if len(given) != len(wanted) or any(
+        a.shape != b.shape for a, b in zip(given.values(), wanted.values(), strict=True)
+    ):
+        raise ModelError(
+            f"The tensors of {what} do not fit its architecture.", "The wheel is not the one expected."
+        )
     return dict(zip(wanted, given.values(), strict=True))
 
 

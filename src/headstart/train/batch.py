@@ -30,6 +30,8 @@ class Batch:
         The cut that the views are states of; None before the first stage.
     index
         (B,) positions in the data set.
+    begun
+        Whether the views are what `Backbone.begin` gives (inputs that a method has mixed).
     """
 
     ids: Sequence[str]
@@ -38,6 +40,7 @@ class Batch:
     present: dict[str, Tensor] = field(default_factory=dict)
     after: str | None = None
     index: Tensor | None = None
+    begun: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,7 +50,7 @@ class Batch:
         move = {k: {n: t.to(device, non_blocking=True) for n, t in s.items()} for k, s in self.views.items()}
         labels = {k: v.to(device, non_blocking=True) for k, v in self.labels.items()}
         present = {k: v.to(device, non_blocking=True) for k, v in self.present.items()}
-        return Batch(self.ids, move, labels, present, self.after, self.index)
+        return Batch(self.ids, move, labels, present, self.after, self.index, self.begun)
 
 
 @dataclass(frozen=True)

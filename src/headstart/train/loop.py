@@ -44,7 +44,8 @@ class Score:
         return other is None or (self.value, -self.loss) > (other.value, -other.loss)
 
 
-Validate = Callable[[Model], Score]
+Validate = Callable[[Model, int, int, str], Score]
+"""(model, number of the phase, epoch, "raw" or "average") -> score."""
 
 
 class Log(Protocol):
@@ -214,7 +215,10 @@ class Trainer:
             self._log_step(state, logs)
             advance(1, f"loss {logs['loss']:.3f}")
             if clock.step < (clock.epoch + 1) * clock.steps_per_epoch:
-                if self._interrupted.is_set() or time.monotonic() - self._last_checkpoint > self.settings.every:
+                if (
+                    self._interrupted.is_set()
+                    or time.monotonic() - self._last_checkpoint > self.settings.every
+                ):
                     self._save(state)
                 self._stop_if_interrupted()
         clock.epoch += 1
@@ -241,7 +245,11 @@ class Trainer:
         step = Step(self.model, terms, [s / sum(sizes) for s in sizes], state.optimizer, work.phase.clip)
         with norms_in_float32(self.model, settings.dtype, settings.device):
             logs = work.update(step)
-        names = [n for n in logs if n not in ("gradient_norm", "clipped", "skipped") and not n.startswith("weight.")]
+        names = [
+            n
+            for n in logs
+            if n not in ("gradient_norm", "clipped", "skipped") and not n.startswith("weight.")
+        ]
         logs["loss"] = math.fsum(logs[n] for n in names)
         if state.average is not None:
             state.average.update(self.model)
@@ -269,7 +277,9 @@ class Trainer:
                 "step": clock.step - 1,
                 "epoch": clock.epoch,
                 "loss": logs["loss"],
-                "terms": {n: v for n, v in logs.items() if n not in ("loss", "gradient_norm", "clipped", "skipped")},
+                "terms": {
+                    n: v for n, v in logs.items() if n not in ("loss", "gradient_norm", "clipped", "skipped")
+                },
                 "rates": {g["name"]: g["lr"] for g in state.optimizer.param_groups},
                 "gradient_norm": logs.get("gradient_norm"),
                 "seconds": round(time.monotonic() - self._start, 3),
@@ -401,7 +411,11 @@ class _PhaseState:
         phase, device = self.work.phase, self.trainer.settings.device
         epoch, skip = self.clock.epoch, first * phase.accumulate
         streams = {
-            name: (self.reader.epoch(f, epoch, phase.batch_size, skip) if f.paces else self._endless(f, epoch, skip))
+            name: (
+                self.reader.epoch(f, epoch, phase.batch_size, skip)
+                if f.paces
+                else self._endless(f, epoch, skip)
+            )
             for name, f in self.feeds.items()
         }
         pacer = next(name for name, f in self.feeds.items() if f.paces)
@@ -434,11 +448,16 @@ class _PhaseState:
         assert trainer.validate is not None
         trainer.model.eval()
         with torch.no_grad():
-            score = trainer.validate(trainer.model)
+            score = trainer.validate(trainer.model, self.number, self.clock.epoch - 1, kind)
         record["validation_metric" if kind == "raw" else "ema_metric"] = score.metric
         record["validation_loss" if kind == "raw" else "ema_loss"] = score.loss
         if score.better_than(self.best):
-            self.best, self.best_kind, self.best_epoch, self.improved = score, kind, self.clock.epoch - 1, True
+            self.best, self.best_kind, self.best_epoch, self.improved = (
+                score,
+                kind,
+                self.clock.epoch - 1,
+                True,
+            )
             self.best_tensors = {n: t.detach().clone() for n, t in trained_tensors(trainer.model).items()}
 
     def keep_weights(self) -> None:

@@ -32,7 +32,10 @@ def parameter_groups(model: Model, phase: Phase) -> list[dict]:
     named = model.groups()
     for name in phase.rates:
         if name not in named and name != "*":
-            raise ConfigError(f"Phase {phase.name!r} gives a rate to {name!r}, which is no stage.", did_you_mean(name, named))
+            raise ConfigError(
+                f"Phase {phase.name!r} gives a rate to {name!r}, which is no stage.",
+                did_you_mean(name, named),
+            )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     groups: list[dict] = []
@@ -46,7 +49,15 @@ def parameter_groups(model: Model, phase: Phase) -> list[dict]:
             members = [p for p in parameters if (p.dim() > 1) == decay]
             if members:
                 weight_decay = phase.weight_decay if decay else 0.0
-                groups.append({"params": members, "lr": rate, "initial_lr": rate, "weight_decay": weight_decay, "name": name})
+                groups.append(
+                    {
+                        "params": members,
+                        "lr": rate,
+                        "initial_lr": rate,
+                        "weight_decay": weight_decay,
+                        "name": name,
+                    }
+                )
     return groups
 
 

@@ -86,7 +86,9 @@ class Objective:
     def epoch(self, ctx: Context) -> None:
         """Called before every epoch, with the model in eval mode (pseudo-labels)."""
 
-    def losses(self, model: Model, batches: Mapping[str, Batch], ctx: Context, only: frozenset[str] | None = None) -> Terms:
+    def losses(
+        self, model: Model, batches: Mapping[str, Batch], ctx: Context, only: frozenset[str] | None = None
+    ) -> Terms:
         """Named losses of one step; `only` names those that the update will read (others may be left out)."""
         raise NotImplementedError
 
@@ -113,9 +115,13 @@ def all_feeds(objectives: Sequence[Objective]) -> dict[str, Feed]:
     for objective in objectives:
         for feed in objective.feeds:
             if feeds.setdefault(feed.name, feed) != feed:
-                raise ValueError(f"objectives disagree about feed {feed.name!r}: {feeds[feed.name]} and {feed}")
+                raise ValueError(
+                    f"objectives disagree about feed {feed.name!r}: {feeds[feed.name]} and {feed}"
+                )
     if sum(f.paces for f in feeds.values()) != 1:
-        raise ValueError(f"exactly one feed must define the epoch; got {[f.name for f in feeds.values() if f.paces]}")
+        raise ValueError(
+            f"exactly one feed must define the epoch; got {[f.name for f in feeds.values() if f.paces]}"
+        )
     return feeds
 
 

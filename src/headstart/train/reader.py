@@ -85,13 +85,18 @@ class Reader:
                 filled = np.where(have if array.ndim == 1 else have[:, None], array, 0)
                 kind = torch.long if task.kind == "single-label" else torch.float32
                 # Single entries missing from a multi-label row stay NaN: their loss is left out.
-                values[task.name], present[task.name] = torch.as_tensor(filled).to(kind), torch.as_tensor(have)
+                values[task.name], present[task.name] = (
+                    torch.as_tensor(filled).to(kind),
+                    torch.as_tensor(have),
+                )
             self._labels[part] = values, present
         return self._labels[part]
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
-    def batch(self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
+    def batch(
+        self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0
+    ) -> Batch:
         """The batch of the samples at these positions."""
         data = self.parts[part]
         samples = self.samples(part, index)
@@ -112,7 +117,9 @@ class Reader:
 
     def sweep(self, part: str, batch_size: int, view: str = "plain", labels: bool = True) -> Iterator[Batch]:
         """Every sample once, in order, without randomness."""
-        for index in np.array_split(np.arange(len(self.parts[part])), range(batch_size, len(self.parts[part]), batch_size)):
+        for index in np.array_split(
+            np.arange(len(self.parts[part])), range(batch_size, len(self.parts[part]), batch_size)
+        ):
             if len(index):
                 yield self.batch(part, index, (view,), labels)
 
@@ -194,7 +201,9 @@ class CachedReader(Reader):
             self._states[part] = {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
         return self._states[part]
 
-    def batch(self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
+    def batch(
+        self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0
+    ) -> Batch:
         kept = self._activations(part)
         where = torch.as_tensor(np.asarray(index, dtype=np.int64))
         state = {k: v[where] for k, v in kept.items()}
@@ -208,7 +217,5 @@ def _balanced(labels: np.ndarray, n: int, r: np.random.Generator) -> np.ndarray:
         raise DataError("A balanced order needs single-label classes.", "Use the order 'shuffle'.")
     classes = [np.flatnonzero(labels == c) for c in np.unique(labels[labels >= 0])]
     share = -(-n // len(classes))
-    drawn = [
-        np.concatenate([r.permutation(c) for _ in range(-(-share // len(c)))])[:share] for c in classes
-    ]
+    drawn = [np.concatenate([r.permutation(c) for _ in range(-(-share // len(c)))])[:share] for c in classes]
     return r.permutation(np.concatenate(drawn))[:n]

@@ -83,9 +83,7 @@ def _careful(step: Callable[[], Iterator[Check]]) -> list[Check]:
         return list(step())
     except Exception as error:
         text = f"could not be looked at: {type(error).__name__}: {error}"
-        return [
-            Check(step.__name__.strip("_"), "problem", text, "Set up the environment anew (`make setup`).")
-        ]
+        return [Check(step.__name__.strip("_"), "problem", text, "Set up the environment anew (`make setup`).")]
 
 
 def _python() -> Iterator[Check]:
@@ -98,9 +96,7 @@ def _dependencies() -> Iterator[Check]:
     try:
         required = importlib.metadata.requires("headstart") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Check(
-            "dependencies", "problem", "headstart is not installed", "pip install -e . in the checkout"
-        )
+        yield Check("dependencies", "problem", "headstart is not installed", "pip install -e . in the checkout")
         return
     faults = False
     versions = []
@@ -129,13 +125,9 @@ def _torch() -> Iterator[Check]:
     build = f"torch {torch.__version__}, {'CUDA ' + cuda if cuda else 'CPU'} build"
     if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-        yield Check(
-            "device", "ok", f"{build}; {', '.join(f'{c.name}, {_size(c.total_memory)}' for c in cards)}"
-        )
+        yield Check("device", "ok", f"{build}; {', '.join(f'{c.name}, {_size(c.total_memory)}' for c in cards)}")
     elif cuda:
-        todo = (
-            "The CPU build is far smaller: pip install torch --index-url https://download.pytorch.org/whl/cpu"
-        )
+        todo = "The CPU build is far smaller: pip install torch --index-url https://download.pytorch.org/whl/cpu"
         yield Check("device", "note", f"{build}, but no CUDA device answers; the CPU is used", todo)
     elif shutil.which("nvidia-smi"):
         todo = "To use the NVIDIA card, install a CUDA build of torch (see pytorch.org)."
@@ -177,9 +169,7 @@ def _processor() -> Iterator[Check]:
     abilities = ", ".join([torch.backends.cpu.get_cpu_capability(), *_flags()])
     text = f"{cores} cores, {usable} usable processors, torch uses {threads} threads; {abilities}"
     if threads > usable:
-        yield Check(
-            "processor", "note", text, f"More threads than processors are slow: OMP_NUM_THREADS={usable}"
-        )
+        yield Check("processor", "note", text, f"More threads than processors are slow: OMP_NUM_THREADS={usable}")
     else:
         yield Check("processor", "ok", text)
 
@@ -205,9 +195,7 @@ def _memory() -> Iterator[Check]:
     memory = psutil.virtual_memory()
     text = f"{_size(memory.available)} of {_size(memory.total)} free"
     if memory.available < LEAST_MEMORY:
-        yield Check(
-            "memory", "note", text, "Close other programs, or take a smaller --image-size and --batch-size."
-        )
+        yield Check("memory", "note", text, "Close other programs, or take a smaller --image-size and --batch-size.")
     else:
         yield Check("memory", "ok", text)
 
@@ -220,13 +208,9 @@ def _folders() -> Iterator[Check]:
         there = next(p for p in (folder, *folder.parents) if p.exists())
         free = shutil.disk_usage(there).free
         if not (there.is_dir() and os.access(there, os.W_OK)):
-            yield Check(
-                topic, "problem", f"{folder} cannot be written", f"Set {variable} to a folder of your own."
-            )
+            yield Check(topic, "problem", f"{folder} cannot be written", f"Set {variable} to a folder of your own.")
         elif free < LEAST_DISK:
-            yield Check(
-                topic, "problem", f"{folder}: {_size(free)} free", f"Make room, or set {variable} elsewhere."
-            )
+            yield Check(topic, "problem", f"{folder}: {_size(free)} free", f"Make room, or set {variable} elsewhere.")
         else:
             yield Check(topic, "ok", f"{folder}, {_size(free)} free")
 
@@ -246,9 +230,7 @@ def _browser() -> Iterator[Check]:
     if found:
         yield Check("chromium", "ok", found)
     else:
-        yield Check(
-            "chromium", "note", "not found", "Only `make browser` needs it; reports open in any browser."
-        )
+        yield Check("chromium", "note", "not found", "Only `make browser` needs it; reports open in any browser.")
 
 
 def _index() -> Check:
@@ -262,9 +244,7 @@ def _index() -> Check:
         reached = done.returncode == 0
     if reached:
         return Check("PyPI", "ok", "reachable through pip; samples can be fetched")
-    return Check(
-        "PyPI", "note", "pip does not reach its index", "Samples fetched before work; new ones cannot come."
-    )
+    return Check("PyPI", "note", "pip does not reach its index", "Samples fetched before work; new ones cannot come.")
 
 
 def _hub() -> Check:

@@ -92,5 +92,6 @@ def make_options(given: dict[str, Any]) -> FitOptions:
         key = str(first["loc"][0])
         hint = FitOptions.model_fields[key].description or ""
         raise ConfigError(
-            f"Option {key!r} cannot be {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.", hint
+            f"Option {key!r} cannot be {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.",
+            hint,
         ) from None

@@ -1,0 +1,77 @@
+"""Pooled features of every stage wanted, from one pass over the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headstart.core.progress import progress
+from headstart.models.backbone import Backbone
+from headstart.train.precision import autocast
+from headstart.train.reader import Reader
+
+Place = tuple[str, int]
+"""Where features are taken: a stage and a pooling grid."""
+
+MOST_DIMENSIONS = 2500
+"""Pooled features of more dimensions are not probed: few samples cannot use them."""
+
+
+@torch.inference_mode()
+def extract(
+    backbone: Backbone,
+    reader: Reader,
+    part: str,
+    places: Sequence[Place] | None = None,
+    view: str = "plain",
+    dtype: torch.dtype = torch.float32,
+) -> dict[Place, Tensor]:
+    """Run a frozen backbone over a part once and pool its states.
+
+    Parameters
+    ----------
+    backbone
+        In eval mode during the call; only run as deep as the places need.
+    places
+        Stages and grids; None is every stage at grids 1 to 3 (pictures) within `MOST_DIMENSIONS`.
+    view
+        Which view of each sample.
+
+    Returns
+    -------
+    dict
+        Place -> (N, D) float32, in the order of the part's ids.
+    """
+    backbone.eval()
+    device = next(backbone.parameters()).device
+    batch_size = batch_for(backbone.input_spec.size)
+    names = list(backbone.stages)
+    deepest = None if places is None else max((p[0] for p in places), key=names.index)
+    wanted: list[Place] | None = None if places is None else list(places)
+    rows: dict[Place, list[Tensor]] = {}
+    with progress().task(f"features, {backbone.input_spec.size} px", len(reader.parts[part])) as advance:
+        for batch in reader.sweep(part, batch_size, view=view, labels=False):
+            with autocast(dtype, device):
+                state = backbone.begin(batch.to(device).views[view])
+                for name, state in backbone.walk(state, upto=deepest):  # noqa: B020
+                    grids = (
+                        [g for s, g in wanted if s == name] if wanted is not None else _grids(backbone, state)
+                    )
+                    for grid in grids:
+                        rows.setdefault((name, grid), []).append(backbone.pool(state, grid).float().cpu())
+            advance(len(batch))
+    return {place: torch.cat(parts) for place, parts in rows.items()}
+
+
+def batch_for(size: int) -> int:
+    """Samples per batch that keep activations in cache: about 64 pictures of 96 px."""
+    return max(8, min(128, round(64 * (96 / size) ** 2 / 8) * 8))
+
+
+def _grids(backbone: Backbone, state: dict[str, Tensor]) -> list[int]:
+    width = backbone.pool({k: v for k, v in state.items() if k != "pooled"}, 1).shape[1]
+    raster = backbone.dense(state)[0].shape[1] if backbone.input_spec.modality == "image" else 1
+    grids = [g for g in (1, 2, 3) if g == 1 or (g * g <= raster and width * g * g <= MOST_DIMENSIONS)]
+    return [g for g in grids if width * g * g <= MOST_DIMENSIONS]

@@ -1,0 +1,148 @@
+"""The linear probe on frozen features: strength by cross-validation, then fitted on all; and its plain use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.data.schema import Task
+from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
+from headstart.measure import find_metric
+
+STRENGTHS = tuple(float(s) for s in np.logspace(1, -5, 10))
+"""The full path, strongest first."""
+
+SCREENING = (0.3, 0.01, 0.0003)
+"""Three strengths for screening: strong for few samples in many dimensions, weak for the opposite."""
+
+
+@dataclass
+class Probe:
+    """A linear model on pooled features.
+
+    Attributes
+    ----------
+    weight, bias, mean, scale
+        (K, D), (K,), (D,), (D,): logits are ((x - mean) / scale) weight' + bias.
+    strength
+        Of the L2 penalty, chosen by cross-validation.
+    held_out
+        (N, K) out-of-fold logits (values for regression) at that strength; NaN for samples never held out.
+    scores
+        Strength -> cross-validated metric.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    scale: Tensor
+    strength: float
+    held_out: Tensor
+    scores: dict[float, float]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(N, K) outputs for features (N, D)."""
+        return ((x - self.mean) / self.scale) @ self.weight.T + self.bias
+
+
+def as_outputs(task: Task, logits: np.ndarray) -> np.ndarray:
+    """Logits -> what metrics take: probabilities, or plain values for regression."""
+    z = torch.from_numpy(np.ascontiguousarray(logits, dtype=np.float64))
+    if task.kind == "single-label":
+        return z.softmax(1).numpy()
+    if task.kind == "multi-label":
+        return z.sigmoid().numpy()
+    return z.numpy().reshape(-1)
+
+
+def score(task: Task, metric: str, labels: np.ndarray, logits: np.ndarray) -> float:
+    """The metric on the samples that have outputs, negated where lower is better, so that higher is better."""
+    have = ~np.isnan(logits).any(axis=1)
+    found = find_metric(task.kind, metric)
+    value = float(found.function(labels[have], as_outputs(task, logits[have])))
+    return value if found.higher_is_better else -value
+
+
+def target_of(task: Task, labels: np.ndarray) -> Tensor:
+    """Labels as the solver takes them."""
+    return torch.as_tensor(labels).long() if task.kind == "single-label" else torch.as_tensor(labels).float()
+
+
+def label_scale(task: Task, labels: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of a regression's labels, so that penalties mean the same on every scale; else 0 and 1."""
+    if task.kind != "regression":
+        return 0.0, 1.0
+    return float(np.nanmean(labels)), float(np.nanstd(labels)) or 1.0
+
+
+def class_weights(task: Task, labels: np.ndarray) -> Tensor | None:
+    """(N,) weights that make every class count the same ("balanced"), mean 1; None for other tasks."""
+    if task.kind != "single-label":
+        return None
+    counts = np.bincount(labels[labels >= 0], minlength=len(task.classes)).astype(float)
+    per_class = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
+    weights = np.where(labels >= 0, per_class[np.maximum(labels, 0)], 0.0)
+    return torch.from_numpy(weights / weights[weights > 0].mean()).float()
+
+
+def fold_numbers(n: int, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
+    """(N,) which fold holds a sample out; -1 where none does. Positions are those of the training part."""
+    assignment = torch.full((n,), -1, dtype=torch.long)
+    for number, (_, held) in enumerate(folds):
+        assignment[torch.as_tensor(held)] = number
+    return assignment
+
+
+def fit_probe(
+    x: Tensor,
+    labels: np.ndarray,
+    task: Task,
+    metric: str,
+    assignment: Tensor,
+    weights: Tensor | None = None,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Probe:
+    """Choose the strength by cross-validation, then fit on all samples.
+
+    Parameters
+    ----------
+    x
+        (N, D) features.
+    labels
+        (N,) or (N, K) as `Dataset.labels` gives them.
+    metric
+        Name of the metric that decides; ties go to the stronger penalty.
+    assignment
+        (N,) from `fold_numbers`.
+    weights
+        (N,) sample weights.
+    """
+    y = target_of(task, labels)
+    shift, spread = label_scale(task, labels)
+    y = (y - shift) / spread if task.kind == "regression" else y
+    folds = max(int(assignment.max()) + 1, 0)
+    ones = torch.ones(len(x)) if weights is None else weights
+    each = torch.cat([fold_weights_of(assignment, folds, ones), ones[None]]) if folds else ones[None]
+    path = fit_paths(x, y, task.kind, task.outputs, list(strengths), each)
+    if folds:
+        held_out = out_of_fold(path, x, assignment) * spread + shift
+        values = [score(task, metric, labels, z.numpy()) for z in held_out]
+    else:
+        held_out, values = (
+            x.new_full((len(strengths), len(x), task.outputs), torch.nan),
+            [0.0] * len(strengths),
+        )
+    best = int(np.argmax(values))
+    return Probe(
+        weight=path.weights[best, -1] * spread,
+        bias=path.biases[best, -1] * spread + shift,
+        mean=path.mean,
+        scale=path.scale,
+        strength=float(strengths[best]),
+        held_out=held_out[best],
+        scores=dict(zip(map(float, strengths), values, strict=True)),
+    )

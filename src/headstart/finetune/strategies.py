@@ -1,0 +1,227 @@
+"""The strategies of fine-tuning, written on stages and families, never on an architecture's names.
+
+What each does by default for each family is the `defaults` of its registration, printed by `headstart methods`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.core.errors import ConfigError
+from headstart.core.registry import get, register
+from headstart.train.phase import Phase, Strategy
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a strategy is made for.
+
+    Attributes
+    ----------
+    stages
+        Names from input to output, of the network as it will be trained (cut off where it ends).
+    family
+        "cnn", "transformer" or "rnn".
+    samples
+        Labelled samples that are trained on.
+    chosen
+        Options of the run that override the strategy's defaults; None values do not.
+    """
+
+    stages: Sequence[str]
+    family: str
+    samples: int
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self, strategy: str) -> dict[str, Any]:
+        """Defaults of the strategy for the family, overridden by what was chosen."""
+        defaults = get("strategy", strategy).defaults_for(self.family)
+        return {**defaults, **{k: v for k, v in self.chosen.items() if v is not None}}
+
+
+COMMON = {
+    "any": {
+        "batch_size": 32,
+        "schedule": "cosine",
+        "warmup": 0.1,
+        "weight_decay": 0.01,
+        "clip": 1.0,
+        "bn": "freeze",
+        "ema": 0.99,
+        "steps": 300,
+        "most_epochs": 30,
+        "least_epochs": 3,
+    },
+    # Rates for AdamW: what Transformers are pretrained and fine-tuned with is an order of magnitude below CNNs.
+    "cnn": {"lr": 1e-3, "layer_decay": 0.85},
+    "transformer": {"lr": 1e-4, "layer_decay": 0.75},
+    "rnn": {"lr": 2e-3, "layer_decay": 1 / 2.6},
+}
+
+
+def _defaults(**changes: Any) -> dict[str, dict[str, Any]]:
+    """`COMMON` with changes for all families (a plain value) or for one (a dict by family)."""
+    made = {family: dict(values) for family, values in COMMON.items()}
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            for family, v in value.items():
+                made[family][key] = v
+        else:
+            made["any"][key] = value
+    return made
+
+
+def rates(stages: Sequence[str], lr: float, decay: float, head: float) -> dict[str, float]:
+    """Discriminative rates: `lr` at the last stage, times `decay` for each stage before it; `head` for the head.
+
+    >>> rates(["a", "b", "c"], 1.0, 0.5, 3.0)
+    {'a': 0.25, 'b': 0.5, 'c': 1.0, 'head': 3.0}
+    """
+    count = len(stages)
+    return {name: lr * decay ** (count - 1 - i) for i, name in enumerate(stages)} | {"head": head}
+
+
+def epochs_for(samples: int, settings: dict[str, Any]) -> int:
+    """Epochs that give about `steps` steps, within bounds: small data need more passes to learn as much.
+
+    Source: Mosbach et al. 2021 (arXiv 2006.04884) and Zhang et al. 2021 (arXiv 2006.05987): few samples need more
+    steps, not only more epochs of the same count.
+    """
+    if settings.get("epochs") is not None:
+        return settings["epochs"]
+    per_epoch = math.ceil(samples / (settings["batch_size"] * settings.get("accumulate", 1)))
+    return max(settings["least_epochs"], min(settings["most_epochs"], round(settings["steps"] / per_epoch)))
+
+
+def _phase(name: str, rates_: dict[str, float], epochs: int, s: dict[str, Any], **changes: Any) -> Phase:
+    values: dict[str, Any] = {
+        "name": name,
+        "rates": rates_,
+        "epochs": epochs,
+        "schedule": s["schedule"],
+        "warmup": s["warmup"],
+        "batch_size": s["batch_size"],
+        "accumulate": s.get("accumulate", 1),
+        "weight_decay": s["weight_decay"],
+        "clip": s["clip"],
+        "bn": s["bn"],
+        "average": s["ema"] or None,
+        "patience": s.get("patience"),
+    }
+    return Phase(**{**values, **changes})
+
+
+@register(
+    "strategy",
+    "probe",
+    summary="frozen features and an exact linear solver; the stage, grid and size chosen by cross-validation",
+    source="Alain & Bengio 2017 (arXiv 1610.01644); the choice of stage is measured, see docs/strategies.md",
+)
+def probe(situation: Situation) -> Strategy:
+    """Nothing is trained by gradients: no phases."""
+    return Strategy("probe", (), "probe")
+
+
+@register(
+    "strategy",
+    "partial",
+    summary="trains the last k stages and a new head; everything before is frozen",
+    source="Yosinski et al. 2014 (arXiv 1411.1792)",
+    defaults=_defaults(last_k=2, head_factor=3.0),
+)
+def partial(situation: Situation) -> Strategy:
+    s = situation.settings("partial")
+    k = s["last_k"]
+    if k > len(situation.stages):
+        raise ConfigError(
+            f"The network has {len(situation.stages)} stages; --last-k {k} asks for more.",
+            f"Use at most {len(situation.stages)}.",
+        )
+    stages = list(situation.stages)[-k:]
+    phase = _phase(
+        "last stages",
+        rates(stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"]),
+        epochs_for(situation.samples, s),
+        s,
+    )
+    return Strategy("partial", (phase,), "random")
+
+
+@register(
+    "strategy",
+    "full",
+    summary="trains everything, with lower rates for earlier stages, from a new head",
+    source="rates per layer: Howard & Ruder 2018 (arXiv 1801.06146); decay as in BEiT, Bao et al. 2022 (arXiv 2106.08254)",
+    defaults=_defaults(head_factor=3.0, steps=400),
+)
+def full(situation: Situation) -> Strategy:
+    s = situation.settings("full")
+    phase = _phase(
+        "all",
+        rates(situation.stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"]),
+        epochs_for(situation.samples, s),
+        s,
+    )
+    return Strategy("full", (phase,), "random")
+
+
+@register(
+    "strategy",
+    "gradual",
+    summary="unfreezes from the top: the head first, then one stage more per phase",
+    source="Howard & Ruder 2018, ULMFiT (arXiv 1801.06146), section 3.3",
+    defaults=_defaults(head_factor=3.0, steps=400, schedule="slanted-triangular"),
+)
+def gradual(situation: Situation) -> Strategy:
+    """The head alone, then one more stage per phase for at most four phases, then everything for half of the epochs."""
+    s = situation.settings("gradual")
+    total = max(2, epochs_for(situation.samples, s))
+    depths = list(range(min(4, len(situation.stages) - 1) + 1))
+    head = s["lr"] * s["head_factor"]
+    each = max(1, round(total / 2 / len(depths)))
+    phases = []
+    for depth in depths:
+        stages = list(situation.stages)[len(situation.stages) - depth :]
+        name = "head" if depth == 0 else f"last {depth}"
+        phases.append(_phase(name, rates(stages, s["lr"], s["layer_decay"], head), each, s, patience=None))
+    phases.append(
+        _phase(
+            "all",
+            rates(situation.stages, s["lr"], s["layer_decay"], head),
+            max(1, total - each * len(depths)),
+            s,
+        )
+    )
+    return Strategy("gradual", tuple(phases), "random")
+
+
+@register(
+    "strategy",
+    "lp-ft",
+    summary="the probe's solution becomes the head, then everything is trained; the network ends where it probes best",
+    source="Kumar et al. 2022 (arXiv 2202.10054); ending early is measured, see docs/strategies.md",
+    defaults=_defaults(head_factor=1.0),
+)
+def lp_ft(situation: Situation) -> Strategy:
+    s = situation.settings("lp-ft")
+    phase = _phase(
+        "all",
+        rates(situation.stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"]),
+        epochs_for(situation.samples, s),
+        s,
+    )
+    return Strategy("lp-ft", (phase,), "probe")
+
+
+def make_strategy(name: str, situation: Situation) -> Strategy:
+    """The strategy of that name for a situation.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name, or options that the situation cannot meet.
+    """
+    return get("strategy", name).build(situation)

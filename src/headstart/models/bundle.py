@@ -1,0 +1,204 @@
+"""The bundle: a model as safetensors and JSON that opens anywhere, offline, without pickle.
+
+bundle.json          architecture, input, tasks and class names, calibration, provenance, versions
+model.safetensors    the backbone under its library's own names; with the classifier, where the network has its
+                     full depth and one single linear task, so that plain timm loads it strictly
+head.safetensors     the heads as Headstart uses them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from headstart.core.errors import ModelError, StoreError
+from headstart.data.augment import Augmentation
+from headstart.data.schema import Task
+from headstart.models.backbone import InputSpec, Provenance
+from headstart.models.model import Head, Model
+from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.traced import TracedBackbone
+from headstart.models.vision import Wanted, classifier_of, wrap_timm, wrap_transformers
+from headstart.store.atomic import write_bytes, write_json
+
+SCHEMA = 1
+
+
+@dataclass
+class Bundle:
+    """A model with what is needed to use it.
+
+    Attributes
+    ----------
+    tasks
+        What it predicts.
+    temperatures
+        Task -> what logits are divided by, from validation.
+    about
+        Name of the run, metrics, versions: whatever should travel with the weights.
+    """
+
+    model: Model
+    tasks: tuple[Task, ...]
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle; each file atomically, bundle.json last, so that a half-written bundle is never taken for one.
+
+    Raises
+    ------
+    StoreError
+        When the disk refuses.
+    """
+    model, backbone = bundle.model, bundle.model.backbone
+    if not isinstance(backbone, TracedBackbone):
+        raise ModelError(
+            f"A {type(backbone).__name__} cannot be bundled.", "Build the network with headstart.Backbone."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = dict(backbone.net.state_dict())
+    if backbone.provenance.library == "timm" and backbone.ended_at is None and _is_plain(model):
+        name = classifier_of(backbone.net)
+        weight, bias = model.heads[0].folded()  # type: ignore[operator]
+        tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
+    heads = {f"{i}.{k}": v for i, head in enumerate(model.heads) for k, v in head.state_dict().items()}
+    write_bytes(folder / "model.safetensors", save(_plain(tensors), metadata={"format": "pt"}))
+    write_bytes(folder / "head.safetensors", save(_plain(heads), metadata={"format": "pt"}))
+    provenance = backbone.provenance
+    write_json(
+        folder / "bundle.json",
+        {
+            "schema": SCHEMA,
+            "library": provenance.library,
+            "architecture": provenance.architecture,
+            "arguments": dict(provenance.arguments),
+            "ended_at": backbone.ended_at,
+            "stages": list(backbone.stages),
+            "grid": model.grid,
+            "input": asdict(backbone.input_spec),
+            "tasks": [asdict(task) for task in bundle.tasks],
+            "temperatures": dict(bundle.temperatures),
+            "augmentations": {name: a.as_json() for name, a in backbone.augmentations.items()},
+            "provenance": asdict(provenance),
+            "about": dict(bundle.about),
+        },
+    )
+
+
+def _is_plain(model: Model) -> bool:
+    return len(model.heads) == 1 and model.grid == 1 and isinstance(model.heads[0], Head)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies in memory of their own: safetensors refuses tensors that share storage."""
+    return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle folder of a run folder, or the folder itself.
+
+    Raises
+    ------
+    StoreError
+        When there is none.
+    """
+    for folder in (path / "bundle", path):
+        if (folder / "bundle.json").is_file():
+            return folder
+    if (path / "config.yaml").is_file():
+        raise StoreError(f"The run {path} has no model yet.", f"Let it end: headstart resume {path}")
+    raise StoreError(f"{path} is neither a run nor a bundle.", "Give the folder that `headstart fit` wrote.")
+
+
+def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
+    """Read a bundle; needs no network.
+
+    Parameters
+    ----------
+    wanted
+        Another input size than the one it was trained at (`run:` references).
+
+    Raises
+    ------
+    StoreError
+        Missing, damaged, or of a newer schema.
+    """
+    try:
+        meta = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "model.safetensors")
+        heads = load_file(folder / "head.safetensors")
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"The bundle {folder} lacks {Path(error.filename or '').name}.", "Copy the whole folder."
+        ) from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise StoreError(
+            f"The bundle {folder} is damaged: {error}.", "Copy it again, or repeat the run."
+        ) from None
+    if meta["schema"] > SCHEMA:
+        raise StoreError(
+            f"The bundle {folder} was written by a newer Headstart (schema {meta['schema']}).",
+            "Update Headstart.",
+        )
+    backbone = _rebuild(meta, tensors, wanted)
+    if list(backbone.stages) != meta["stages"]:
+        raise ModelError(
+            f"This version of {meta['library']} cuts {meta['architecture']} into other stages than the one that wrote "
+            f"{folder}.",
+            f"Install the versions named in {folder / 'bundle.json'}.",
+        )
+    backbone.augmentations = {n: Augmentation(**a) for n, a in meta["augmentations"].items()}
+    tasks = tuple(Task(t["name"], t["kind"], tuple(t["classes"])) for t in meta["tasks"])
+    made = {}
+    for i, task in enumerate(tasks):
+        state = {k.partition(".")[2]: v for k, v in heads.items() if k.startswith(f"{i}.")}
+        outputs, width = state["linear.weight"].shape
+        head = Head(width, outputs)
+        head.load_state_dict(state)
+        made[task.name] = head
+    model = Model(backbone, made, meta["grid"]).eval()
+    return Bundle(model, tasks, meta["temperatures"], meta["about"])
+
+
+def _rebuild(meta: dict[str, Any], tensors: dict[str, Tensor], wanted: Wanted | None) -> TracedBackbone:
+    given = meta["input"]
+    spec = InputSpec(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+    if wanted is not None and wanted.size and wanted.size != spec.size and not spec.fixed_size:
+        spec = InputSpec(**{**asdict(spec), "size": wanted.size})
+    provenance = Provenance(**{**meta["provenance"], "notes": tuple(meta["provenance"]["notes"])})
+    prepare_torchvision()
+    with torch.random.fork_rng(devices=[]):
+        if meta["library"] == "timm":
+            import timm
+
+            net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
+            backbone = wrap_timm(net, spec, provenance, has_source=False)
+        elif meta["library"] == "transformers":
+            from transformers import AutoConfig, AutoModel
+
+            config = dict(meta["arguments"]["config"])
+            net = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+            backbone = wrap_transformers(net, spec, provenance)
+        else:
+            raise ModelError(
+                f"The bundle holds the weights of {meta['architecture']}, a module given in Python.",
+                "Build that module and load model.safetensors into it.",
+            )
+    if meta["ended_at"] is not None:
+        backbone.end_at(meta["ended_at"])
+    missing, _ = backbone.net.load_state_dict(tensors, strict=False)
+    if missing:
+        raise StoreError(
+            f"The bundle lacks tensors of {meta['architecture']}: {', '.join(missing[:4])}.", "Copy it again."
+        )
+    return backbone

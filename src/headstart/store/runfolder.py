@@ -1,0 +1,177 @@
+"""The run folder: what a run writes, in one place, by one writer. See docs/run-folder.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from headstart.core.errors import StoreError
+from headstart.store.atomic import store_error, write_json, write_text
+from headstart.store.tensors import load_tree, save_tree
+
+
+class RunFolder:
+    """Paths and writers of one run.
+
+    Parameters
+    ----------
+    path
+        The folder; see `create` and `existing`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.data = path / "data.json"
+        self.steps = path / "steps"
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+        self.predictions = path / "predictions.parquet"
+        self.maps = path / "maps.parquet"
+        self.pictures = path / "pictures"
+        self.report = path / "report.json"
+        self.page = path / "report.html"
+        self.bundle = path / "bundle"
+        self.log = path / "log.txt"
+
+    @classmethod
+    def create(cls, out: Path | None, name: str) -> RunFolder:
+        """A new folder: `out`, or `runs/NAME` with a number if that is taken.
+
+        Raises
+        ------
+        StoreError
+            When `out` holds something already, or cannot be made.
+        """
+        if out is None:
+            base = Path("runs") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
+            path, number = base, 1
+            while path.exists():
+                number += 1
+                path = base.with_name(f"{base.name}-{number}")
+        else:
+            path = Path(out)
+            if path.exists() and not path.is_dir():
+                raise StoreError(f"{path} is a file.", "Give --out a new folder.")
+            if path.is_dir() and any(path.iterdir()):
+                run = cls(path)
+                if run.report.exists():
+                    raise StoreError(
+                        f"{path} holds a finished run.", "Give --out another folder, or remove it."
+                    )
+                if run.config.exists():
+                    raise StoreError(
+                        f"{path} holds a run that has not ended.", f"Continue it: headstart resume {path}"
+                    )
+                raise StoreError(f"{path} is not empty.", "Give --out a new folder.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error(error, path) from error
+        return cls(path)
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunFolder:
+        """The folder of an earlier run.
+
+        Raises
+        ------
+        StoreError
+            When there is no run.
+        """
+        path = Path(path)
+        if not (path / "config.yaml").is_file():
+            runs = sorted(str(p.parent) for p in Path("runs").glob("*/config.yaml"))
+            hint = f"Runs here: {', '.join(runs[:10])}." if runs else "`headstart fit` makes one."
+            raise StoreError(f"{path} is not a run folder.", hint)
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second writer out.
+
+        Raises
+        ------
+        StoreError
+            When another process is writing to the folder.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                f"{self.path} is in use by another process.", "Wait for it, or give --out another folder."
+            ) from None
+        except OSError as error:
+            raise store_error(error, self.path) from error
+        try:
+            yield
+        finally:
+            lock.release()
+            (self.path / ".lock").unlink(missing_ok=True)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        write_text(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def read_config(self) -> dict[str, Any]:
+        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        write_json(self.report, report)
+
+    def read_report(self) -> dict[str, Any]:
+        return json.loads(self.report.read_text(encoding="utf-8"))
+
+    def step(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What a step measured or chose: computed once, kept, and read by a resumed run.
+
+        `compute` returns a tree of tensors and JSON.
+        """
+        path = self.steps / f"{name}.safetensors"
+        if path.exists():
+            return load_tree(path)
+        value = compute()
+        self.steps.mkdir(exist_ok=True)
+        save_tree(path, value)
+        return load_tree(path)
+
+    def has_step(self, name: str) -> bool:
+        return (self.steps / f"{name}.safetensors").exists()
+
+    def checkpoint(self, name: str) -> Path:
+        """Where training `name` keeps its checkpoint."""
+        self.checkpoints.mkdir(exist_ok=True)
+        return self.checkpoints / f"{name}.safetensors"
+
+    def clear_checkpoints(self) -> None:
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+class JsonLines:
+    """metrics.jsonl: one record per line; a resumed run overwrites the tail that its checkpoint does not know."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, record: dict[str, Any]) -> None:
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise store_error(error, self.path) from error
+
+    def position(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def rewind(self, position: int) -> None:
+        if self.path.exists():
+            with open(self.path, "rb+") as file:
+                file.truncate(position)

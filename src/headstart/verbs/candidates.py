@@ -1,0 +1,320 @@
+"""Training candidates: one strategy, trained and judged by the protocol that the amount of data asks for.
+
+From 1,000 labelled samples on, a held-out validation part stops training and judges. Below, two folds do: each half
+is trained once and judged on the other half; their curves choose the epoch and whether averaged weights are taken;
+then the model is trained on all samples for that long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.core.progress import progress
+from headstart.core.seeding import derive
+from headstart.data.augment import POLICIES, Augmentation
+from headstart.data.schema import missing
+from headstart.features.extract import batch_for, extract
+from headstart.features.probe import class_weights, fit_probe, label_scale, score
+from headstart.finetune import Situation, make_strategy
+from headstart.finetune.supervised import Loss, Supervised
+from headstart.models.model import Head, Model
+from headstart.models.traced import TracedBackbone
+from headstart.store.runfolder import JsonLines
+from headstart.store.tensors import load_tree, save_tree
+from headstart.train.finder import suggest
+from headstart.train.inference import outputs
+from headstart.train.loop import History, Score, Settings, Trainer, Work
+from headstart.train.phase import Strategy
+from headstart.verbs.frozen import FrozenProbe, balanced
+from headstart.verbs.job import Job
+
+FOLDS_OF_FEW = 2
+
+
+@dataclass
+class Candidate:
+    """A trained strategy.
+
+    Attributes
+    ----------
+    name
+        Of the strategy.
+    start
+        The probe that it starts from: place, size, and the head's solution.
+    validation
+        (N, K) logits on the validation part; where data are few, out of two folds over the training part.
+    strategy
+        What was run.
+    notes
+        What was decided on the way.
+    """
+
+    name: str
+    start: FrozenProbe
+    validation: np.ndarray
+    strategy: Strategy
+    trained: int
+    notes: list[str]
+
+
+def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None) -> Model:
+    """A fresh network that ends at the probe's place, with the probe's solution or a random one as its head."""
+    backbone = job.open(start.size, end_at=start.stage)
+    probe = start.probe
+    made = Head(len(probe.mean), job.task.outputs)
+    shift, spread = label_scale(job.task, job.labels("train"))
+    made.shift.fill_(shift)
+    made.spread.fill_(spread)
+    made.load_probe(probe.weight, probe.bias, probe.mean, probe.scale)
+    if head == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(job.options.seed, "head", fold))
+            torch.nn.init.normal_(made.linear.weight, std=0.01)
+            torch.nn.init.zeros_(made.linear.bias)
+    return Model(backbone, {job.task.name: made}, start.grid).to(job.device)
+
+
+def augmentation_of(job: Job, mirror: bool) -> Augmentation | None:
+    """The policy asked for; "auto" is light. None is no augmentation."""
+    name = "light" if job.options.augment == "auto" else job.options.augment
+    if name == "none":
+        return None
+    return replace(POLICIES[name], flip=0.5 if mirror else 0.0)
+
+
+def chosen_options(job: Job) -> dict[str, Any]:
+    """The user's options that override a strategy's defaults, under the strategies' names."""
+    o = job.options
+    return {
+        "lr": None if isinstance(o.lr, str) else o.lr,
+        "layer_decay": o.layer_decay,
+        "epochs": o.epochs,
+        "batch_size": None if o.batch_size == "auto" else o.batch_size,
+        "accumulate": o.accumulate,
+        "schedule": None if o.schedule == "auto" else o.schedule,
+        "warmup": o.warmup,
+        "weight_decay": o.weight_decay,
+        "clip": o.clip,
+        "bn": None if o.bn == "auto" else o.bn,
+        "ema": 0.0 if o.ema is False else None,
+        "patience": o.patience,
+        "last_k": o.last_k,
+    }
+
+
+def train_candidate(job: Job, name: str, start: FrozenProbe, mirror: bool) -> Candidate:
+    """Train a strategy by the job's protocol (a durable step; its weights lie in steps/NAME-weights)."""
+    value = job.step(name, lambda: _train(job, name, start, mirror))
+    strategy = Strategy.from_json(value["strategy"])
+    return Candidate(name, start, value["validation"].numpy(), strategy, value["trained"], value["notes"])
+
+
+def weights_path(job: Job, name: str) -> Path:
+    return job.folder.steps / f"{name}-weights.safetensors"
+
+
+def load_candidate(job: Job, candidate: Candidate) -> Model:
+    """The trained model of a candidate."""
+    model = build_model(job, candidate.start, candidate.strategy.head)
+    model.load_state_dict(load_tree(weights_path(job, candidate.name)), strict=False)
+    return model.eval()
+
+
+def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, Any]:
+    strategy, notes = _strategy(job, name, start, mirror)
+    if job.few:
+        logits, strategy = _two_folds(job, strategy, start, mirror, notes)
+        model, _ = _run(job, strategy, start, mirror, name, fold=None)
+    else:
+        model, _ = _run(job, strategy, start, mirror, name, fold=None, held_out="validation")
+        reader = job.reader(model.backbone)
+        logits = outputs(model, reader, "validation", batch_for(start.size), job.dtype).logits[job.task.name]
+    job.folder.steps.mkdir(exist_ok=True)
+    tensors = {k: v for k, v in model.state_dict().items() if not k.startswith("backbone.source_head.")}
+    save_tree(weights_path(job, name), tensors)
+    moved = {group for phase in strategy.phases for group in phase.rates}
+    trained = sum(p.numel() for group, ps in model.groups().items() if group in moved for p in ps)
+    return {
+        "strategy": strategy.as_json(),
+        "validation": torch.from_numpy(logits),
+        "trained": trained,
+        "notes": notes,
+    }
+
+
+def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[Strategy, list[str]]:
+    backbone = job.open(start.size, end_at=start.stage)
+    samples = int((~missing(job.labels("train"))).sum())
+    options = chosen_options(job)
+    notes: list[str] = []
+    situation = Situation(list(backbone.stages), backbone.family, samples, options)
+    strategy = make_strategy(name, situation)
+    if job.options.lr == "find" and strategy.phases:
+        factor, why = _find_rate(job, strategy, start, mirror)
+        notes.append(why)
+        if factor is not None:
+            scaled = [replace(p, rates={k: v * factor for k, v in p.rates.items()}) for p in strategy.phases]
+            strategy = replace(strategy, phases=tuple(scaled))
+    return strategy, notes
+
+
+def _objective(job: Job, view: str) -> Supervised:
+    smoothing = job.options.label_smoothing
+    weights = None
+    if balanced(job) and job.task.kind == "single-label":
+        labels = job.labels("train")
+        per_sample = class_weights(job.task, labels)
+        assert per_sample is not None
+        per_class = torch.zeros(len(job.task.classes))
+        per_class[torch.as_tensor(labels[labels >= 0])] = per_sample[torch.as_tensor(labels >= 0)]
+        weights = {job.task.name: per_class}
+    spread = {job.task.name: label_scale(job.task, job.labels("train"))[1]}
+    loss = Loss(smoothing or 0.0, weights, spread, job.options.mixup, job.options.cutmix)
+    return Supervised((job.task,), loss, view)
+
+
+def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fold: int | None) -> tuple[Model, str]:
+    """A fresh model with its views set, and the name of the view to train on."""
+    head = start
+    if fold is not None and strategy.head == "probe":
+        head = replace(start, probe=_probe_without(job, start, fold))
+    model = build_model(job, head, strategy.head, fold)
+    augmentation = augmentation_of(job, mirror)
+    if isinstance(model.backbone, TracedBackbone) and augmentation is not None:
+        model.backbone.augmentations = {"train": augmentation}
+        return model, "train"
+    return model, "plain"
+
+
+def _probe_without(job: Job, start: FrozenProbe, fold: int) -> Any:
+    """The probe fitted without one half: a head must not have seen what it is judged on."""
+    backbone = job.open(start.size, end_at=start.stage)
+    place = (start.stage, start.grid)
+    x = extract(backbone, job.reader(backbone), "train", [place], dtype=job.dtype)[place]
+    inside = (job.halves != fold).numpy()
+    labels = job.labels("train")[inside]
+    weights = class_weights(job.task, labels) if balanced(job) else None
+    none = torch.full((int(inside.sum()),), -1, dtype=torch.long)
+    return fit_probe(
+        x[torch.as_tensor(inside)], labels, job.task, job.metric.name, none, weights, [start.probe.strength]
+    )
+
+
+def _run(
+    job: Job,
+    strategy: Strategy,
+    start: FrozenProbe,
+    mirror: bool,
+    name: str,
+    fold: int | None,
+    held_out: str | None = None,
+) -> tuple[Model, History]:
+    """Train through the strategy's phases; with `held_out`, every epoch is judged on that part."""
+    model, view = _prepare(job, strategy, start, mirror, fold)
+    parts = dict(job.parts)
+    if fold is not None:
+        halves = job.halves.numpy()
+        parts["held"] = job.parts["train"].subset(np.flatnonzero(halves == fold))
+        parts["train"] = job.parts["train"].subset(np.flatnonzero(halves != fold))
+    reader = job.reader(model.backbone, parts)
+    label = name if fold is None else f"{name}-fold{fold}"
+    settings = Settings(
+        seed=job.options.seed,
+        device=job.device,
+        dtype=job.dtype,
+        checkpoint=job.folder.checkpoint(label),
+        name=f"{name}, fold {fold + 1} of {FOLDS_OF_FEW}" if fold is not None else name,
+        labels={"stage": name, "fold": fold},
+    )
+    works = [Work(phase, [_objective(job, view)]) for phase in strategy.phases]
+    judge = _Judge(job, reader, held_out, start.size, label) if held_out is not None else None
+    trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
+    history = trainer.run()
+    return model.eval(), history
+
+
+class _Judge:
+    """Scores a model on a part, and keeps the logits of every epoch on disk, so that a resumed run has them too."""
+
+    def __init__(self, job: Job, reader: Any, part: str, size: int, label: str) -> None:
+        self.job, self.reader, self.part, self.size = job, reader, part, size
+        self.folder = job.folder.checkpoints / f"{label}-epochs"
+
+    def path(self, phase: int, epoch: int, kind: str) -> Path:
+        return self.folder / f"{phase}-{epoch}-{kind}.safetensors"
+
+    def __call__(self, model: Model, phase: int = 0, epoch: int = 0, kind: str = "raw") -> Score:
+        job = self.job
+        logits = outputs(model, self.reader, self.part, batch_for(self.size), job.dtype).logits[job.task.name]
+        labels = self.reader.parts[self.part].labels(job.task.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_tree(self.path(phase, epoch, kind), torch.from_numpy(logits))
+        value = score(job.task, job.metric.name, labels, logits)
+        return Score(value, _loss(job, labels, logits), value if job.metric.higher_is_better else -value)
+
+
+def _loss(job: Job, labels: np.ndarray, logits: np.ndarray) -> float:
+    have = ~missing(labels)
+    z, y = torch.from_numpy(logits[have]).double(), torch.from_numpy(labels[have])
+    if job.task.kind == "single-label":
+        return float(torch.nn.functional.cross_entropy(z, y))
+    if job.task.kind == "multi-label":
+        known = ~torch.isnan(y)
+        each = torch.nn.functional.binary_cross_entropy_with_logits(z, torch.nan_to_num(y).double(), reduction="none")
+        return float(each[known].mean())
+    return float(((z[:, 0] - y.double()) ** 2).mean())
+
+
+def _two_folds(
+    job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, notes: list[str]
+) -> tuple[np.ndarray, Strategy]:
+    """Out-of-fold logits, and the strategy cut to the epoch that the folds' curves chose."""
+    n = len(job.parts["train"])
+    last = len(strategy.phases) - 1
+    curves: list[dict[tuple[int, str], tuple[float, float]]] = []
+    for fold in range(FOLDS_OF_FEW):
+        _, history = _run(job, strategy, start, mirror, strategy.name, fold, "held")
+        phase = strategy.phases[last].name
+        curve: dict[tuple[int, str], tuple[float, float]] = {}
+        sign = 1 if job.metric.higher_is_better else -1
+        for record in (r for r in history.epochs if r["phase"] == phase):
+            curve[record["epoch"], "raw"] = (sign * record["validation_metric"], -record["validation_loss"])
+            if "ema_metric" in record:
+                curve[record["epoch"], "average"] = (sign * record["ema_metric"], -record["ema_loss"])
+        curves.append(curve)
+    shared = set(curves[0]) & set(curves[1])
+    # The log loss decides: over two halves of little data the metric's steps are too coarse to choose an epoch by.
+    epoch, kind = max(shared, key=lambda k: (float(np.mean([c[k][1] for c in curves])), k[0]))
+    logits = np.full((n, job.task.outputs), np.nan, dtype=np.float32)
+    for fold in range(FOLDS_OF_FEW):
+        path = job.folder.checkpoints / f"{strategy.name}-fold{fold}-epochs" / f"{last}-{epoch}-{kind}.safetensors"
+        logits[(job.halves == fold).numpy()] = load_tree(path).numpy()
+    final = replace(
+        strategy.phases[last],
+        stop_after=epoch + 1,
+        keep="average" if kind == "average" else "last",
+        patience=None,
+    )
+    earlier = [replace(p, keep="average" if p.average else "last", patience=None) for p in strategy.phases[:-1]]
+    notes.append(
+        f"Two folds chose epoch {epoch + 1} of {strategy.phases[last].epochs}"
+        f"{' and averaged weights' if kind == 'average' else ''}; the model was then trained on all {n} samples."
+    )
+    progress().say(notes[-1])
+    return logits, replace(strategy, phases=(*earlier, final))
+
+
+def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:
+    model, view = _prepare(job, strategy, start, mirror, None)
+    work = Work(strategy.phases[-1], [_objective(job, view)])
+    return suggest(
+        model,
+        job.reader(model.backbone),
+        work,
+        Settings(seed=job.options.seed, device=job.device, dtype=job.dtype),
+    )

@@ -1,0 +1,85 @@
+"""`evaluate`: a run or a bundle on other labelled data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.core.errors import DataError
+from headstart.data import Dataset, LoadOptions, load_data
+from headstart.data.schema import MISSING
+from headstart.models.bundle import find_bundle, load_bundle
+from headstart.verbs.evaluation import calibrated, confused_pairs, metrics_of, per_class
+from headstart.verbs.predict import outputs_of
+
+
+def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **options: Any) -> dict[str, Any]:
+    """Metrics, with intervals, of a run's model on labelled data that it has not seen.
+
+    Parameters
+    ----------
+    run_or_bundle
+        A run folder or a bundle.
+    data
+        Whatever `load_data` takes; a given test part is taken, else everything.
+    **options
+        Options of `load_data`: `image`, `label`, `labels` ...
+
+    Raises
+    ------
+    DataError
+        When the labels are none that the model knows.
+    """
+    bundle = load_bundle(find_bundle(Path(run_or_bundle)))
+    task = bundle.tasks[0]
+    if "task" not in options and not isinstance(data, Dataset):
+        options["task"] = task.kind
+    loaded = data if isinstance(data, Dataset) else load_data(data, LoadOptions(**options))
+    part = loaded.given_parts.get("test")
+    if part is not None and len(part):
+        loaded = loaded.subset(part)
+    labels, unknown = _aligned(loaded, task.name, task.kind, task.classes)
+    logits = outputs_of(bundle, loaded, device)
+    out = calibrated(task, logits, bundle.temperatures.get(task.name, 1.0))
+    return {
+        "data": loaded.name,
+        "part": "test" if part is not None and len(part) else "all",
+        "n": len(loaded),
+        "unknown_classes": unknown,
+        "metrics": metrics_of(task, labels, out),
+        "per_class": per_class(task, labels, out),
+        "confused": confused_pairs(task, list(loaded.ids), labels, out),
+    }
+
+
+def _aligned(data: Dataset, name: str, kind: str, classes: tuple[str, ...]) -> tuple[np.ndarray, dict[str, int]]:
+    """Labels in the order of the model's classes, and samples of classes that it does not know (left out)."""
+    task = data.schema.tasks[0]
+    if task.kind != kind:
+        raise DataError(f"The data are {task.kind}, the model is {kind}.", "Name the label column, or --task.")
+    labels = data.labels(task.name)
+    if kind == "regression":
+        return labels, {}
+    place = {c: i for i, c in enumerate(classes)}
+    if kind == "multi-label":
+        missing = [c for c in classes if c not in task.classes]
+        if len(missing) == len(classes):
+            raise DataError(
+                f"None of the labels {', '.join(task.classes[:5])} is one of the model's.", "Check the columns."
+            )
+        made = np.zeros((len(labels), len(classes)), dtype=np.float32)
+        for i, c in enumerate(task.classes):
+            if c in place:
+                made[:, place[c]] = labels[:, i]
+        return made, {c: int(np.nansum(labels[:, i])) for i, c in enumerate(task.classes) if c not in place}
+    table = np.array([place.get(c, MISSING) for c in task.classes], dtype=np.int64)
+    known = np.where(labels >= 0, table[np.maximum(labels, 0)], MISSING)
+    unknown = {c: int((labels == i).sum()) for i, c in enumerate(task.classes) if c not in place}
+    if not (known >= 0).any():
+        raise DataError(
+            f"None of the classes {', '.join(task.classes[:5])} is one that the model knows.",
+            f"The model knows: {', '.join(classes[:10])}.",
+        )
+    return known, {c: n for c, n in unknown.items() if n}

@@ -1,0 +1,235 @@
+"""The frozen part of a fit: screening, probes on the chosen place and on the last layer, pixels, mirrored pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.core.errors import ConfigError, did_you_mean
+from headstart.core.progress import progress
+from headstart.data import Dataset
+from headstart.data.augment import Augmentation
+from headstart.features.extract import Place, extract
+from headstart.features.probe import Probe, as_outputs, class_weights, fit_probe
+from headstart.features.screen import Screening, paired_gain, screen, sizes_to_try
+from headstart.models.pictures import square
+from headstart.models.traced import TracedBackbone
+from headstart.verbs.job import Job
+
+MAP_SAMPLES = 1000
+
+
+@dataclass
+class FrozenProbe:
+    """A probe on one place, with what it says of validation.
+
+    Attributes
+    ----------
+    size, stage, grid
+        Where it reads.
+    probe
+        The linear model, fitted on the whole training part.
+    validation
+        (N, K) logits: of the validation part, or out of five folds where data are few.
+    halves
+        (N, K) logits out of two folds where data are few, for comparison with fine-tuning; else None.
+    """
+
+    size: int
+    stage: str
+    grid: int
+    probe: Probe
+    validation: np.ndarray
+    halves: np.ndarray | None
+
+    def as_tree(self) -> dict[str, Any]:
+        return {
+            "size": self.size,
+            "stage": self.stage,
+            "grid": self.grid,
+            "probe": {
+                "weight": self.probe.weight,
+                "bias": self.probe.bias,
+                "mean": self.probe.mean,
+                "scale": self.probe.scale,
+                "strength": self.probe.strength,
+                "held_out": self.probe.held_out,
+                "scores": self.probe.scores,
+            },
+            "validation": torch.from_numpy(self.validation),
+            "halves": None if self.halves is None else torch.from_numpy(self.halves),
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> FrozenProbe:
+        halves = tree["halves"]
+        return cls(
+            tree["size"],
+            tree["stage"],
+            tree["grid"],
+            Probe(**tree["probe"]),
+            tree["validation"].numpy(),
+            None if halves is None else halves.numpy(),
+        )
+
+
+# -- screening -------------------------------------------------------------------------------------------------------
+
+
+def run_screening(job: Job) -> Screening:
+    """Choose stage, grid and size by evidence (a durable step)."""
+    return Screening.from_json(job.step("screen", lambda: _screen(job).as_json()))
+
+
+def _screen(job: Job) -> Screening:
+    own = job.open(None)
+    names = list(own.stages)
+    if job.options.stage not in ("auto", "last", *names):
+        raise ConfigError(
+            f"The network has no stage {job.options.stage!r}.",
+            did_you_mean(job.options.stage, ["auto", "last", *names]),
+        )
+    spec = own.input_spec
+    if job.options.image_size != "auto":
+        sizes = [job.options.image_size]
+    else:
+        sizes = sizes_to_try(spec.native_size, spec.fixed_size, median_side(job.parts["screen"]))
+    progress().say(f"Screening stages, grids and sizes {', '.join(map(str, sizes))} px on {len(job.screened)} samples")
+
+    def open_at(size: int) -> tuple[Any, Any]:
+        backbone = own if size == spec.size else job.open(size)
+        return backbone, job.reader(backbone)
+
+    assignment = job.folds[torch.as_tensor(job.screened)]
+    return screen(open_at, sizes, job.labels("screen"), job.task, job.metric.name, assignment, job.options.stage)
+
+
+def median_side(part: Dataset, most: int = 64) -> float:
+    """Median shorter side of the pictures in pixels, over at most `most` of them."""
+    every = max(1, len(part) // most)
+    return float(np.median([min(part.read(i).inputs.shape[:2]) for i in range(0, len(part), every)]))
+
+
+# -- probes ----------------------------------------------------------------------------------------------------------
+
+
+def run_probes(job: Job, screening: Screening) -> dict[str, FrozenProbe]:
+    """Full path on the chosen place ("best") and on the last layer ("last"), from one pass (a durable step)."""
+    tree = job.step("probe", lambda: _probes(job, screening))
+    return {name: FrozenProbe.from_tree(t) for name, t in tree.items()}
+
+
+def _probes(job: Job, screening: Screening) -> dict[str, Any]:
+    size = screening.chosen.size
+    backbone = job.open(size)
+    reader = job.reader(backbone)
+    best: Place = (screening.chosen.stage, screening.chosen.grid)
+    last: Place = (screening.last.stage, screening.last.grid)
+    places = list(dict.fromkeys([best, last]))
+    parts = ["train"] + ([] if job.few else ["validation"])
+    features = {part: extract(backbone, reader, part, places, dtype=job.dtype) for part in parts}
+    found = {}
+    for name, place in (("best", best), ("last", last)):
+        found[name] = _probe(job, size, place, {part: f[place] for part, f in features.items()}).as_tree()
+    return found
+
+
+def _probe(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> FrozenProbe:
+    labels = job.labels("train")
+    weights = class_weights(job.task, labels) if balanced(job) else None
+    x = features["train"]
+    probe = fit_probe(x, labels, job.task, job.metric.name, job.folds, weights)
+    halves = None
+    if job.few:
+        validation = probe.held_out.numpy()
+        halves = fit_probe(x, labels, job.task, job.metric.name, job.halves, weights, [probe.strength]).held_out.numpy()
+    else:
+        validation = probe.logits(features["validation"]).numpy()
+    return FrozenProbe(size, *place, probe, validation, halves)
+
+
+def balanced(job: Job) -> bool:
+    """Whether classes are weighted to count the same: as asked, or where the deciding metric treats them so."""
+    asked = job.options.class_weights
+    return asked == "balanced" or (asked == "auto" and job.metric.name in ("balanced_accuracy", "macro_f1"))
+
+
+# -- pixels ----------------------------------------------------------------------------------------------------------
+
+PIXELS = {1: 28, 3: 16}
+
+
+def run_pixels(job: Job) -> FrozenProbe:
+    """Logistic (or ridge) regression on small pictures: what no network is needed for (a durable step)."""
+    return FrozenProbe.from_tree(job.step("pixels", lambda: _pixels(job).as_tree()))
+
+
+def _pixels(job: Job) -> FrozenProbe:
+    parts = ["train"] + ([] if job.few else ["validation"])
+    features = {part: pixels_of(job.parts[part]) for part in parts}
+    return _probe(job, 0, ("pixels", 1), features)
+
+
+def pixels_of(part: Dataset) -> Tensor:
+    """(N, side² · channels) raw pixels in [0, 1], 28 px for grey pictures and 16 px for colour."""
+    side = PIXELS.get(part.schema.channels or 3, 16)
+    rows = []
+    for i in range(len(part)):
+        picture = square(part.read(i, size_hint=side).inputs, side)
+        rows.append(picture.reshape(-1).astype(np.float32) / (255 if picture.dtype == np.uint8 else 1))
+    return torch.from_numpy(np.stack(rows))
+
+
+# -- mirrored pictures -----------------------------------------------------------------------------------------------
+
+
+def may_mirror(job: Job, best: FrozenProbe) -> tuple[bool, str]:
+    """Whether classes survive mirroring left to right: judged by the probe on mirrored pictures (a durable step).
+
+    The probe of each fold sees its held-out screening samples mirrored. Mirroring is used in training only where
+    this costs no more than noise: it helps on photographs and ruins digits.
+    """
+    value = job.step("mirror", lambda: _mirror(job, best))
+    return value["allowed"], value["reason"]
+
+
+def _mirror(job: Job, best: FrozenProbe) -> dict[str, Any]:
+    backbone = job.open(best.size)
+    if isinstance(backbone, TracedBackbone):
+        backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
+    reader = job.reader(backbone)
+    place = (best.stage, best.grid)
+    plain = extract(backbone, reader, "screen", [place], dtype=job.dtype)[place]
+    mirrored = extract(backbone, reader, "screen", [place], view="mirror", dtype=job.dtype)[place]
+    labels, assignment = job.labels("screen"), job.folds[torch.as_tensor(job.screened)]
+    strengths = [best.probe.strength]
+    a, b = np.full((len(labels), job.task.outputs), np.nan), np.full((len(labels), job.task.outputs), np.nan)
+    for fold in range(int(assignment.max()) + 1):
+        held = (assignment == fold).numpy()
+        fitted = fit_probe(
+            plain[~held],
+            labels[~held],
+            job.task,
+            job.metric.name,
+            torch.full((int((~held).sum()),), -1),
+            None,
+            strengths,
+        )
+        a[held], b[held] = fitted.logits(plain[held]).numpy(), fitted.logits(mirrored[held]).numpy()
+    change, error = paired_gain(job.task, labels, a, b, job.metric.name)
+    allowed = change >= -max(2 * error, 0.01 if job.task.kind != "regression" else 0.0)
+    verb = "Pictures are mirrored in training" if allowed else "Pictures are not mirrored in training"
+    return {
+        "allowed": bool(allowed),
+        "reason": f"{verb}: on mirrored pictures the probe's {job.metric.name} changes by {change:+.3f} "
+        f"(standard error {error:.3f}).",
+    }
+
+
+def probabilities(job: Job, logits: np.ndarray) -> np.ndarray:
+    """Logits as metrics take them."""
+    return as_outputs(job.task, logits)

@@ -1,0 +1,206 @@
+"""What the steps of a fit share: options, data and its split, the device, notes, and where results are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.core.errors import ConfigError
+from headstart.core.notes import Notes
+from headstart.data import Dataset, LoadOptions, SplitOptions, Splits, Task, load_data, make_splits
+from headstart.data.schema import missing
+from headstart.data.stratify import indicators, nested_order
+from headstart.features.probe import fold_numbers
+from headstart.features.screen import MOST_SAMPLES
+from headstart.measure import Metric, find_metric
+from headstart.models.backbone import Backbone
+from headstart.models.opening import open_model
+from headstart.models.traced import TracedBackbone
+from headstart.models.vision import Wanted
+from headstart.store.runfolder import RunFolder
+from headstart.train.precision import choose_precision
+from headstart.train.reader import Reader
+from headstart.verbs.options import FitOptions
+
+
+@dataclass
+class Job:
+    """One fit in progress.
+
+    Attributes
+    ----------
+    parts
+        "train", "validation" and "test" where there are such parts, and "screen": at most 1,000 of train.
+    folds, halves
+        (train,) the fold, of five or of two, that holds a sample out; -1 for those never held out.
+    module
+        A backbone given in Python instead of a reference.
+    """
+
+    options: FitOptions
+    folder: RunFolder
+    dataset: Dataset
+    splits: Splits
+    task: Task
+    metric: Metric
+    parts: dict[str, Dataset]
+    folds: Tensor
+    halves: Tensor
+    screened: np.ndarray
+    device: torch.device
+    dtype: torch.dtype
+    module: Backbone | None = None
+    notes: Notes = field(default_factory=Notes)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def step(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A durable step; its seconds are kept with it, so that a resumed run counts them once."""
+
+        def timed() -> dict[str, Any]:
+            start = time.monotonic()
+            value = compute()
+            return {"value": value, "seconds": time.monotonic() - start}
+
+        kept = self.folder.step(name, timed)
+        self.seconds[name] = kept["seconds"]
+        return kept["value"]
+
+    # -- labels ----------------------------------------------------------------------------------------------------
+
+    def labels(self, part: str) -> np.ndarray:
+        return self.parts[part].labels(self.task.name)
+
+    @property
+    def few(self) -> bool:
+        """Whether decisions use folds of the training part instead of a validation part."""
+        return self.splits.protocol == "cross-validation"
+
+    # -- networks --------------------------------------------------------------------------------------------------
+
+    def open(self, size: int | None, end_at: str | None = None) -> Backbone:
+        """The run's network, fresh, for pictures of that size."""
+        if self.module is not None:
+            import copy
+
+            backbone = copy.deepcopy(self.module)
+        else:
+            backbone = open_model(
+                self.options.model,
+                Wanted(size, self.dataset.schema.channels or 3, self.options.seed, self.options.arch),
+            )
+        if end_at is not None and isinstance(backbone, TracedBackbone):
+            backbone.end_at(end_at)
+        if backbone.family == "cnn":
+            backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return backbone.to(self.device)
+
+    def reader(self, backbone: Backbone, parts: dict[str, Dataset] | None = None) -> Reader:
+        return Reader(parts or self.parts, backbone, self.options.seed)
+
+
+def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone | None = None) -> Job:
+    """Load and split the data and settle everything that does not depend on measurements.
+
+    Raises
+    ------
+    HeadstartError
+        Whatever is wrong with data or options.
+    """
+    dataset = load_for(options, data)
+    tasks = dataset.schema.tasks
+    if len(tasks) != 1:
+        names = ", ".join(t.name for t in tasks)
+        raise ConfigError(
+            f"Several tasks at once ({names}) are not there yet.",
+            "Name one label column with --label; 0/1 columns together are one multi-label task (--task multi-label).",
+        )
+    task = tasks[0]
+    metric = find_metric(task.kind, options.metric)
+    device = choose_device(options.device)
+    splits = make_splits(dataset, split_options(options))
+    parts = {"train": dataset.subset(splits.train)}
+    if splits.validation is not None:
+        parts["validation"] = dataset.subset(splits.validation)
+    if splits.test is not None:
+        parts["test"] = dataset.subset(splits.test)
+    folds = _assignment(splits.train, splits.folds)
+    labels = parts["train"].labels(task.name)
+    screened = np.sort(nested_order(indicators(task, labels), options.split_seed)[:MOST_SAMPLES])
+    parts["screen"] = parts["train"].subset(screened)
+    notes = Notes()
+    notes.extend(dataset.notes)
+    notes.extend(splits.notes)
+    return Job(
+        options=options,
+        folder=folder,
+        dataset=dataset,
+        splits=splits,
+        task=task,
+        metric=metric,
+        parts=parts,
+        folds=folds,
+        halves=_assignment(splits.train, splits.halves),
+        screened=screened,
+        device=device,
+        dtype=choose_precision(options.precision, device),
+        module=module,
+        notes=notes,
+    )
+
+
+def load_for(options: FitOptions, data: Any) -> Dataset:
+    """The data that options describe."""
+    if isinstance(data, Dataset):
+        return data
+    return load_data(
+        data,
+        LoadOptions(
+            image=options.image,
+            label=options.label,
+            labels=options.labels,
+            task=options.task,
+            group=options.group,
+            time=options.split_by,
+            valid=options.valid,
+            test=options.test,
+            bad_images=options.bad_images,
+        ),
+    )
+
+
+def split_options(options: FitOptions) -> SplitOptions:
+    return SplitOptions(seed=options.split_seed, train_size=options.train_size, by_time=options.split_by is not None)
+
+
+def _assignment(train: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
+    place = {int(row): i for i, row in enumerate(train)}
+    return fold_numbers(len(train), [(fit, np.array([place[int(r)] for r in held])) for fit, held in folds])
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device asked for; "auto" is CUDA where there is one, else the CPU (Apple's MPS is opt-in and untested).
+
+    Raises
+    ------
+    ConfigError
+        When it is not there.
+    """
+    cuda = torch.cuda.is_available()
+    if asked == "cuda" and not cuda:
+        raise ConfigError("There is no CUDA device here.", "Use --device cpu; `headstart doctor` says what torch sees.")
+    if asked == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("There is no MPS device here.", "Use --device cpu.")
+    return torch.device("cuda" if asked == "auto" and cuda else "cpu" if asked == "auto" else asked)
+
+
+def labelled(labels: np.ndarray) -> np.ndarray:
+    """(N,) bool: which samples have a label."""
+    return ~missing(labels)

@@ -1,0 +1,82 @@
+"""`predict`: a run or a bundle on new pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.core.errors import DataError
+from headstart.data import Dataset, load_inputs
+from headstart.features.extract import batch_for
+from headstart.models.bundle import Bundle, find_bundle, load_bundle
+from headstart.train.inference import outputs
+from headstart.train.reader import Reader
+from headstart.verbs.evaluation import calibrated, confidence, predicted
+from headstart.verbs.job import choose_device
+
+
+def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = "auto") -> list[dict[str, Any]]:
+    """Predict with the model that a run made.
+
+    Parameters
+    ----------
+    run_or_bundle
+        A run folder, or a bundle copied from one.
+    inputs
+        Paths, folders or patterns of pictures; or arrays.
+    top
+        Classes to list per picture (single-label).
+
+    Returns
+    -------
+    list of dict
+        In the order of the inputs: `id`, `predicted`, `confidence`, `top` (class and calibrated probability);
+        `id` and `error` for what could not be read. Regression gives `id` and `predicted`.
+
+    Raises
+    ------
+    HeadstartError
+        No model there, or nothing to predict.
+    """
+    bundle = load_bundle(find_bundle(Path(run_or_bundle)))
+    data = load_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs)
+    bad = _unreadable(data)
+    made = outputs_of(bundle, data, device)
+    task = bundle.tasks[0]
+    probabilities = calibrated(task, made, bundle.temperatures.get(task.name, 1.0))
+    said, sure = predicted(task, probabilities), confidence(task, probabilities)
+    rows: list[dict[str, Any]] = []
+    for i, name in enumerate(data.ids):
+        row: dict[str, Any] = {"id": name, "predicted": said[i]}
+        if task.kind != "regression":
+            row["confidence"] = float(sure[i])
+            order = np.argsort(-probabilities[i], kind="stable")[: max(1, top)]
+            row["top"] = [{"class": task.classes[j], "probability": float(probabilities[i, j])} for j in order]
+        rows.append(row)
+    return rows + bad
+
+
+def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarray:
+    """(N, K) logits of a bundle's first task over a data set."""
+    if len(data) == 0:
+        return np.zeros((0, bundle.tasks[0].outputs), dtype=np.float32)
+    place = choose_device(device)
+    model = bundle.model.to(place)
+    wanted, have = model.backbone.input_spec.channels, data.schema.channels
+    if have is not None and have not in (1, wanted):
+        raise DataError(f"The model takes pictures of {wanted} channels; these have {have}.", "Convert the pictures.")
+    if model.backbone.family == "cnn":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reader = Reader({"all": data}, model.backbone, 0)
+    return outputs(model, reader, "all", batch_for(model.backbone.input_spec.size)).logits[bundle.tasks[0].name]
+
+
+def _unreadable(data: Dataset) -> list[dict[str, Any]]:
+    return [
+        {"id": note.text.split(":", 1)[0], "error": note.text}
+        for note in data.notes.items
+        if note.topic == "unreadable"
+    ]

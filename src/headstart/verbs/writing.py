@@ -1,0 +1,385 @@
+"""The end of a fit: the test part is read, once; then bundle, predictions, report.json and report.html are written."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+import headstart
+from headstart.core.progress import progress
+from headstart.data import Dataset
+from headstart.features.extract import batch_for, extract
+from headstart.features.screen import Screening
+from headstart.measure import find_metric
+from headstart.models.bundle import Bundle, save_bundle
+from headstart.models.model import Model
+from headstart.models.pictures import square
+from headstart.models.traced import TracedBackbone
+from headstart.store.atomic import replacing
+from headstart.train.inference import outputs
+from headstart.verbs.candidates import Candidate
+from headstart.verbs.evaluation import (
+    calibrated,
+    confused_pairs,
+    confusion,
+    label_words,
+    losses,
+    metrics_of,
+    per_class,
+    predicted,
+    prediction_rows,
+    reliability,
+)
+from headstart.verbs.evaluation import confidence as confidence_of
+from headstart.verbs.frozen import MAP_SAMPLES, FrozenProbe, pixels_of
+from headstart.verbs.guard import verdict
+from headstart.verbs.job import Job
+from headstart.verbs.report import report
+
+EXAMPLES_PER_CLASS, MOST_EXAMPLES, WORST = 3, 36, 24
+THUMBNAIL = 96
+
+
+@dataclass
+class Result:
+    """What a fit decided, before the test is read."""
+
+    model: Model
+    chosen: str
+    candidate: Candidate | None
+    start: FrozenProbe
+    validation: np.ndarray
+    temperature: float
+    probes: dict[str, FrozenProbe]
+    pixels: FrozenProbe
+    screening: Screening
+    tried: list[dict[str, Any]]
+    reasons: list[str]
+
+
+@dataclass
+class Judged:
+    """Labels and outputs of one part, with those of the baselines."""
+
+    part: str
+    data: Dataset
+    labels: np.ndarray
+    logits: np.ndarray
+    outputs: np.ndarray
+    baselines: dict[str, np.ndarray]
+
+
+def finish(job: Job, result: Result, seconds: float) -> None:
+    """Read the test, write everything. Files that say that a run has ended (report.json) come last."""
+    task, folder = job.task, job.folder
+    model = result.model
+    judged = {"validation": _validation(job, result)}
+    if "test" in job.parts:
+        progress().say("Reading the test part, once")
+        judged["test"] = _test(job, result)
+    final = judged.get("test", judged["validation"])
+    _write_maps(job, result)
+    rows = [prediction_rows(task, j.part, list(j.data.ids), j.labels, j.outputs) for j in judged.values()]
+    with replacing(folder.predictions) as path:
+        pd.concat(rows, ignore_index=True).to_parquet(path)
+    # Views of training are not part of the model that is kept.
+    if isinstance(model.backbone, TracedBackbone):
+        model.backbone.augmentations = {}
+    metrics = {part: metrics_of(task, j.labels, j.outputs, job.options.seed) for part, j in judged.items()}
+    about = {"name": folder.path.name, "metrics": metrics, "versions": versions(), "strategy": result.chosen}
+    bundled = job.module is None or isinstance(model.backbone, TracedBackbone)
+    if bundled:
+        save_bundle(folder.bundle, Bundle(model, (task,), {task.name: result.temperature}, about))
+    everything = _report(job, result, judged, metrics, seconds)
+    everything["worst"] = _worst(job, final)
+    everything["data"]["examples"] = _examples(job)
+    folder.write_report(everything)
+    folder.clear_checkpoints()
+    report(folder.path)
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _validation(job: Job, result: Result) -> Judged:
+    part = "train" if job.few else "validation"
+    labels = job.labels(part)
+    have = ~np.isnan(result.validation).any(1)
+    data, labels = job.parts[part].subset(np.flatnonzero(have)), labels[have]
+    logits = result.validation[have]
+    baselines = {
+        "majority": _majority(job, len(labels)),
+        "raw_features": calibrated(job.task, result.pixels.validation[have], 1.0),
+        "linear_probe": calibrated(job.task, result.probes["last"].validation[have], 1.0),
+    }
+    return Judged("validation", data, labels, logits, calibrated(job.task, logits, result.temperature), baselines)
+
+
+def _test(job: Job, result: Result) -> Judged:
+    model, data = result.model, job.parts["test"]
+    reader = job.reader(model.backbone)
+    logits = outputs(model, reader, "test", batch_for(result.start.size), job.dtype).logits[job.task.name]
+    last = result.probes["last"]
+    backbone = job.open(last.size)
+    place = (last.stage, last.grid)
+    features = extract(backbone, job.reader(backbone), "test", [place], dtype=job.dtype)[place]
+    baselines = {
+        "majority": _majority(job, len(data)),
+        "raw_features": calibrated(job.task, result.pixels.probe.logits(pixels_of(data)).numpy(), 1.0),
+        "linear_probe": calibrated(job.task, last.probe.logits(features).numpy(), 1.0),
+    }
+    outputs_ = calibrated(job.task, logits, result.temperature)
+    return Judged("test", data, job.labels("test"), logits, outputs_, baselines)
+
+
+def _majority(job: Job, n: int) -> np.ndarray:
+    """Class frequencies (or the mean) of the training part, for every sample."""
+    labels = job.labels("train")
+    if job.task.kind == "single-label":
+        counts = np.bincount(labels[labels >= 0], minlength=len(job.task.classes))
+        return np.tile(counts / counts.sum(), (n, 1))
+    return np.tile(np.nanmean(labels, axis=0), (n, 1)) if labels.ndim == 2 else np.full(n, np.nanmean(labels))
+
+
+# -- report.json -------------------------------------------------------------------------------------------------------
+
+
+def _report(
+    job: Job, result: Result, judged: dict[str, Judged], metrics: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    task, final = job.task, judged.get("test", judged["validation"])
+    matrix = confusion(task, final.labels, final.outputs)
+    baselines: dict[str, Any] = {}
+    for part, j in judged.items():
+        for name, out in j.baselines.items():
+            baselines.setdefault(name, {})[part] = metrics_of(task, j.labels, out, job.options.seed)
+    guard = verdict(job.metric, final.labels, final.outputs, final.baselines, final.part)
+    return {
+        "schema": 1,
+        "name": job.folder.path.name,
+        "status": "finished",
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
+        "data": _about_data(job),
+        "model": _about_model(job, result),
+        "strategy": {
+            "name": result.chosen,
+            "asked": job.options.strategy,
+            "reasons": result.reasons,
+            "phases": [p.as_json() for p in result.candidate.strategy.phases] if result.candidate else [],
+        },
+        "metric": job.metric.name,
+        "metrics": metrics,
+        "per_class": per_class(task, final.labels, final.outputs),
+        "confusion": None
+        if matrix is None
+        else {"part": final.part, "classes": list(task.classes), "matrix": matrix.tolist()},
+        "confused": confused_pairs(task, list(final.data.ids), final.labels, final.outputs),
+        "calibration": _calibration(job, result, final),
+        "baselines": baselines,
+        "guard": guard,
+        "tried": result.tried,
+        "screen": {
+            "metric": job.metric.name,
+            "samples": len(job.screened),
+            "chosen": result.screening.chosen.as_json(),
+            "rows": [{**r.as_json(), "std": r.error} for r in result.screening.rows],
+        },
+        "cost": _cost(job, result, seconds),
+        "seeds": [job.options.seed],
+        "split_seed": job.options.split_seed,
+        "options": job.options.model_dump(mode="json", exclude={"out"}),
+        "versions": versions(),
+        "notes": [],
+    }
+
+
+def _about_data(job: Job) -> dict[str, Any]:
+    shapes = np.asarray(job.dataset.sizes)
+    area = np.argsort(shapes.prod(1), kind="stable")
+    sizes = {
+        name: shapes[area[i]].tolist() for name, i in (("smallest", 0), ("median", len(area) // 2), ("largest", -1))
+    }
+    own = [p for p in ("train", "validation", "test") if p in job.parts]
+    return {
+        "name": job.dataset.name,
+        "modality": job.dataset.schema.modality,
+        "samples": len(job.dataset),
+        "parts": {part: len(job.parts[part]) for part in own},
+        "protocol": job.splits.protocol,
+        "counts": {part: _counts(job, part) for part in own},
+        "sizes": sizes,
+        "channels": job.dataset.schema.channels,
+        "fingerprint": job.dataset.fingerprint(),
+        "notes": job.notes.as_json(),
+        "examples": [],
+    }
+
+
+def _counts(job: Job, part: str) -> dict[str, float]:
+    labels, task = job.labels(part), job.task
+    if task.kind == "regression":
+        known = labels[~np.isnan(labels)]
+        return {k: float(getattr(known, k)()) for k in ("mean", "std", "min", "max")}
+    if task.kind == "multi-label":
+        return {c: int(np.nansum(labels[:, i])) for i, c in enumerate(task.classes)}
+    counts = np.bincount(labels[labels >= 0], minlength=len(task.classes))
+    return dict(zip(task.classes, counts.tolist(), strict=True))
+
+
+def _about_model(job: Job, result: Result) -> dict[str, Any]:
+    backbone = result.model.backbone
+    provenance = backbone.provenance
+    return {
+        "reference": job.options.model,
+        "architecture": provenance.architecture,
+        "family": backbone.family,
+        "source": provenance.source,
+        "licence": provenance.licence,
+        "stage": result.start.stage,
+        "grid": result.start.grid,
+        "image_size": backbone.input_spec.size,
+        "truncated": getattr(backbone, "ended_at", None) is not None,
+        "weights_sha256": provenance.sha256,
+        "notes": [{"level": "info", "topic": "model", "text": text} for text in provenance.notes],
+    }
+
+
+def _calibration(job: Job, result: Result, final: Judged) -> dict[str, Any] | None:
+    if job.task.kind == "regression":
+        return None
+    plain = calibrated(job.task, final.logits, 1.0)
+
+    def error(values: np.ndarray) -> float | None:
+        if job.task.kind != "single-label":
+            return None
+        found = float(find_metric("single-label", "ece").function(final.labels, values))
+        return found if np.isfinite(found) else None
+
+    return {
+        "temperature": result.temperature,
+        "before": {"ece": error(plain)},
+        "after": {"ece": error(final.outputs)},
+        "bins": reliability(job.task, final.labels, final.outputs),
+    }
+
+
+def _cost(job: Job, result: Result, seconds: float) -> dict[str, Any]:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    heads = sum(p.numel() for p in result.model.heads.parameters())
+    trained = result.candidate.trained if result.candidate else heads
+    parameters = [p for n, p in result.model.named_parameters() if not n.startswith("backbone.source_head.")]
+    steps = dict(job.seconds)
+    return {
+        # Work that an interrupted run had done already is counted by its steps, not by this process's clock.
+        "seconds": round(max(seconds, sum(steps.values())), 2),
+        "parts": {k: round(v, 2) for k, v in steps.items()},
+        "peak_memory_mb": round(peak),
+        "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if job.device.type == "cuda" else None,
+        "parameters": {"total": sum(p.numel() for p in parameters), "trained": trained},
+        "device": str(job.device),
+        "precision": str(job.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Headstart and of what its numbers depend on."""
+    names = ("torch", "torchvision", "timm", "transformers", "scikit-learn", "numpy", "safetensors")
+    return {"headstart": headstart.__version__, "python": platform.python_version()} | {n: version(n) for n in names}
+
+
+# -- pictures and maps ---------------------------------------------------------------------------------------------------
+
+
+def _worst(job: Job, final: Judged) -> list[dict[str, Any]]:
+    each = losses(job.task, final.labels, final.outputs)
+    order = [i for i in np.argsort(-np.nan_to_num(each, nan=-np.inf), kind="stable")[:WORST] if np.isfinite(each[i])]
+    said, truth = predicted(job.task, final.outputs), label_words(job.task, final.labels)
+    sure = confidence_of(job.task, final.outputs)
+    return [
+        {
+            "id": final.data.ids[i],
+            "part": final.part,
+            "label": truth[i],
+            "predicted": said[i],
+            "confidence": None if np.isnan(sure[i]) else float(sure[i]),
+            "loss": float(each[i]),
+            "picture": _thumbnail(job, final.data, int(i)),
+        }
+        for i in order
+    ]
+
+
+def _examples(job: Job) -> list[dict[str, Any]]:
+    data, labels = job.parts["train"], job.labels("train")
+    words = label_words(job.task, labels)
+    if job.task.kind == "single-label":
+        classes = [np.flatnonzero(labels == c)[:EXAMPLES_PER_CLASS] for c in range(len(job.task.classes))]
+        picked = [int(i) for rows in classes[: MOST_EXAMPLES // EXAMPLES_PER_CLASS] for i in rows]
+    else:
+        picked = np.linspace(0, len(data) - 1, min(12, len(data))).astype(int).tolist()
+    return [{"picture": _thumbnail(job, data, i), "label": words[i], "id": data.ids[i]} for i in picked]
+
+
+def _thumbnail(job: Job, data: Dataset, i: int) -> str | None:
+    """A small PNG in pictures/, named by the sample's fingerprint; None with --no-examples."""
+    if not job.options.examples:
+        return None
+    name = hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
+    path = job.folder.pictures / f"{name}.png"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        picture = data.read(i, size_hint=THUMBNAIL).inputs
+        if picture.dtype != np.uint8:
+            picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        picture = picture if picture.shape[2] in (1, 3) else picture[..., :1]
+        picture = square(picture, min(THUMBNAIL, *picture.shape[:2]))
+        with replacing(path) as temporary:
+            Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(temporary, format="PNG")
+    return f"pictures/{path.name}"
+
+
+def _write_maps(job: Job, result: Result) -> None:
+    """Two principal components of the features before and after training, of at most 1,000 held-out samples."""
+    part = "train" if job.few else "validation"
+    index = np.arange(min(MAP_SAMPLES, len(job.parts[part])))
+    data = job.parts[part].subset(index)
+    start = result.start
+    before_net = job.open(start.size, end_at=start.stage)
+    place = (start.stage, start.grid)
+    before = extract(before_net, job.reader(before_net, {"map": data}), "map", [place], dtype=job.dtype)[place].numpy()
+    after = before
+    if result.candidate is not None:
+        reader = job.reader(result.model.backbone, {"map": data})
+        found = outputs(result.model, reader, "map", batch_for(start.size), job.dtype, features=True)
+        assert found.features is not None
+        after = found.features
+    frame = {"id": list(data.ids), "part": part}
+    words = [", ".join(w) if isinstance(w, list) else w for w in label_words(job.task, data.labels(job.task.name))]
+    frame["label"] = words
+    for name, x in (("before", before), ("after", after)):
+        frame[f"{name}_x"], frame[f"{name}_y"] = _two_components(x).T
+    with replacing(job.folder.maps) as path:
+        pd.DataFrame(frame).to_parquet(path)
+
+
+def _two_components(x: np.ndarray) -> np.ndarray:
+    from sklearn.decomposition import PCA
+
+    if len(x) < 3 or x.shape[1] < 2:
+        return np.zeros((len(x), 2))
+    spread = x.std(0)
+    scaled = (x - x.mean(0)) / np.maximum(spread, 1e-3 * np.median(spread) + 1e-12)
+    return PCA(2, svd_solver="full" if min(x.shape) < 500 else "randomized", random_state=0).fit_transform(scaled)
