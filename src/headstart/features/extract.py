@@ -56,9 +56,7 @@ def extract(
             with autocast(dtype, device):
                 state = backbone.begin(batch.to(device).views[view])
                 for name, state in backbone.walk(state, upto=deepest):  # noqa: B020
-                    grids = (
-                        [g for s, g in wanted if s == name] if wanted is not None else _grids(backbone, state)
-                    )
+                    grids = [g for s, g in wanted if s == name] if wanted is not None else _grids(backbone, state)
                     for grid in grids:
                         rows.setdefault((name, grid), []).append(backbone.pool(state, grid).float().cpu())
             advance(len(batch))

@@ -16,6 +16,9 @@ from headstart.measure import find_metric
 STRENGTHS = tuple(float(s) for s in np.logspace(1, -5, 10))
 """The full path, strongest first."""
 
+ROUGH = 1e-3
+"""Tolerance of the solver where models are only compared."""
+
 SCREENING = (0.3, 0.01, 0.0003)
 """Three strengths for screening: strong for few samples in many dimensions, weak for the opposite."""
 
@@ -124,24 +127,24 @@ def fit_probe(
     y = target_of(task, labels)
     shift, spread = label_scale(task, labels)
     y = (y - shift) / spread if task.kind == "regression" else y
-    folds = max(int(assignment.max()) + 1, 0)
     ones = torch.ones(len(x)) if weights is None else weights
-    each = torch.cat([fold_weights_of(assignment, folds, ones), ones[None]]) if folds else ones[None]
-    path = fit_paths(x, y, task.kind, task.outputs, list(strengths), each)
+    folds = int(assignment.max()) + 1
     if folds:
+        # Choosing needs no more than held-out predictions that rank the strengths.
+        path = fit_paths(
+            x, y, task.kind, task.outputs, list(strengths), fold_weights_of(assignment, folds, ones), ROUGH
+        )
         held_out = out_of_fold(path, x, assignment) * spread + shift
         values = [score(task, metric, labels, z.numpy()) for z in held_out]
     else:
-        held_out, values = (
-            x.new_full((len(strengths), len(x), task.outputs), torch.nan),
-            [0.0] * len(strengths),
-        )
+        held_out, values = x.new_full((len(strengths), len(x), task.outputs), torch.nan), [0.0] * len(strengths)
     best = int(np.argmax(values))
+    final = fit_paths(x, y, task.kind, task.outputs, [strengths[best]], ones[None])
     return Probe(
-        weight=path.weights[best, -1] * spread,
-        bias=path.biases[best, -1] * spread + shift,
-        mean=path.mean,
-        scale=path.scale,
+        weight=final.weights[0, 0] * spread,
+        bias=final.biases[0, 0] * spread + shift,
+        mean=final.mean,
+        scale=final.scale,
         strength=float(strengths[best]),
         held_out=held_out[best],
         scores=dict(zip(map(float, strengths), values, strict=True)),

@@ -6,7 +6,7 @@ come from one pass over the pictures; a larger size is taken only where it pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,13 +16,19 @@ from torch import Tensor
 from headstart.core.progress import progress
 from headstart.data.schema import Task
 from headstart.features.extract import Place, extract
-from headstart.features.probe import SCREENING, as_outputs, label_scale, score, target_of
+from headstart.features.probe import ROUGH, SCREENING, as_outputs, label_scale, score, target_of
 from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
+from headstart.measure import fit_temperature
 from headstart.models.backbone import Backbone
 from headstart.train.reader import Reader
 
 MOST_SAMPLES = 1000
 STEP = 32
+KEPT = 4
+"""Places of the first size that further sizes are probed at."""
+
+LEAST_GAIN = 0.002
+"""A larger size must gain at least this much in the metric; a fifth of a point is no reason to double the work."""
 
 Open = Callable[[int], tuple[Backbone, Reader]]
 """Size in pixels -> a backbone for that size and a reader whose part "screen" are the samples."""
@@ -30,7 +36,17 @@ Open = Callable[[int], tuple[Backbone, Reader]]
 
 @dataclass
 class Row:
-    """One place at one size: cross-validated score, its standard error, and the size of the feature vector."""
+    """One place at one size.
+
+    Attributes
+    ----------
+    score, error
+        Cross-validated metric (higher is better) and its standard error.
+    loss
+        Cross-validated loss per sample, after a temperature: less noisy than the metric where samples are few.
+    strength
+        Of the penalty that gave the score.
+    """
 
     size: int
     stage: str
@@ -38,6 +54,7 @@ class Row:
     dimensions: int
     score: float
     error: float
+    loss: float
     strength: float
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +84,7 @@ class Screening:
 
 
 def sizes_to_try(native: int, fixed: bool, side: float) -> list[int]:
-    """Two or three sizes, smallest first: the network's own for large pictures, less for small ones.
+    """Two sizes, smallest first: the network's own for large pictures, less for small ones.
 
     Parameters
     ----------
@@ -78,8 +95,8 @@ def sizes_to_try(native: int, fixed: bool, side: float) -> list[int]:
     side
         Median shorter side of the pictures, pixels.
 
-    >>> sizes_to_try(224, False, 28)
-    [64, 96, 128]
+    >>> sizes_to_try(224, False, 28), sizes_to_try(224, False, 100)
+    ([64, 96], [128, 224])
     >>> sizes_to_try(224, False, 500)
     [160, 224]
     >>> sizes_to_try(224, True, 28)
@@ -89,8 +106,8 @@ def sizes_to_try(native: int, fixed: bool, side: float) -> list[int]:
         return [native]
     if side >= native:
         return [_round(native * 0.7), native]
-    sizes = {min(native, _round(f * max(side, 28))) for f in (2.2, 3.4, 4.5)}
-    return sorted(sizes)
+    factors = (2.2, 3.4) if side < 64 else (1.2, native / side)
+    return sorted({min(native, _round(f * max(side, 28))) for f in factors})
 
 
 def _round(size: float) -> int:
@@ -108,8 +125,9 @@ def screen(
 ) -> Screening:
     """Probe every stage, grid and size, and choose.
 
-    The first size is probed everywhere; further sizes only at the places that did well there. Among places, the
-    best; among sizes, the smaller unless the larger gains more than its standard error.
+    The first size is probed everywhere; further sizes only at the places that did well there. Among places whose
+    metric lies within one standard error of the best, the one with the lowest loss is taken. Among sizes, the smaller
+    is taken unless the larger gains more than a standard error, in the metric or in the loss.
 
     Parameters
     ----------
@@ -120,61 +138,64 @@ def screen(
     """
     rows: list[Row] = []
     held: dict[tuple[int, Place], np.ndarray] = {}
-    lasts: list[Row] = []
     places: list[Place] | None = None
+    final: Place | None = None
     for size in sizes:
         backbone, reader = open_at(size)
         names = list(backbone.stages)
-        if stage not in ("auto", "last"):
-            backbone_places: list[Place] | None = [(stage, g) for g in (1, 2, 3)] + [(names[-1], 1)]
-        elif stage == "last":
-            backbone_places = [(names[-1], 1)]
-        else:
-            backbone_places = places
-        features = extract(backbone, reader, "screen", backbone_places)
-        here: list[Row] = []
+        final = (names[-1], 1)
+        if stage == "last":
+            places = [final]
+        elif stage != "auto":
+            places = list(dict.fromkeys([(stage, 1), (stage, 2), (stage, 3), final]))
+        features = extract(backbone, reader, "screen", places)
         with progress().task(f"probing stages, {size} px", len(features)) as advance:
             for place, x in features.items():
-                row, logits = _probe(x, labels, task, metric, assignment, size, place)
+                row, held[size, place] = _probe(x, labels, task, metric, assignment, size, place)
+                rows.append(row)
                 advance(1)
-                held[size, place] = logits
-                here.append(row)
-        rows += here
-        lasts += [r for r in here if (r.stage, r.grid) == (names[-1], 1)]
-        if places is None and stage == "auto":
-            ranked = sorted(here, key=lambda r: -r.score)
-            places = list(dict.fromkeys([(r.stage, r.grid) for r in ranked[:4]] + [(names[-1], 1)]))
-    eligible = [r for r in rows if stage in ("auto", r.stage) or (stage == "last" and r in lasts)]
-    best_by_size = [max((r for r in eligible if r.size == s), key=lambda r: r.score) for s in sizes]
-    chosen = best_by_size[0]
-    reasons = []
-    for other in best_by_size[1:]:
-        gain, error = paired_gain(
-            task,
-            labels,
-            held[chosen.size, (chosen.stage, chosen.grid)],
-            held[other.size, (other.stage, other.grid)],
-            metric,
-        )
-        pays = gain > max(error, 0.002 if task.kind != "regression" else 0.0)
-        verdict = "pays" if pays else "does not pay"
-        reasons.append(
-            f"{other.size} px instead of {chosen.size} px changes the probe's {metric} by {gain:+.3f} "
-            f"(standard error {error:.3f}): the larger size {verdict}."
-        )
+        if places is None:
+            ranked = sorted((r for r in rows if r.size == size), key=lambda r: (-r.score, r.loss))
+            places = list(dict.fromkeys([*((r.stage, r.grid) for r in ranked[:KEPT]), final]))
+    eligible = [r for r in rows if stage in ("auto", r.stage) or (stage == "last" and (r.stage, r.grid) == final)]
+    chosen, reasons = _best(r for r in eligible if r.size == sizes[0]), []
+    for size in sizes[1:]:
+        other = _best(r for r in eligible if r.size == size)
+        pays, why = _larger_pays(task, labels, held, chosen, other, metric)
+        reasons.append(why)
         chosen = other if pays else chosen
-    last = max(lasts, key=lambda r: (r.size == chosen.size, r.score))
-    if chosen.stage != last.stage or chosen.grid != last.grid:
+    last = next(r for r in rows if (r.stage, r.grid) == final and r.size == chosen.size)
+    if (chosen.stage, chosen.grid) != (last.stage, last.grid):
         reasons.insert(
             0,
-            f"The stage {chosen.stage}, pooled to {chosen.grid}×{chosen.grid}, probes at {_show(chosen.score)} "
-            f"against {_show(last.score)} for the last layer.",
+            f"The stage {chosen.stage}, pooled to {chosen.grid}×{chosen.grid}, probes at {abs(chosen.score):.3f} "
+            f"({metric}, cross-validated) against {abs(last.score):.3f} for the last layer.",
         )
     return Screening(rows, chosen, last, reasons)
 
 
-def _show(value: float) -> str:
-    return f"{abs(value):.3f}"
+def _best(rows: Iterable[Row]) -> Row:
+    """Lowest loss among the rows within one standard error of the best metric."""
+    rows = list(rows)
+    top = max(rows, key=lambda r: r.score)
+    return min((r for r in rows if r.score >= top.score - top.error), key=lambda r: r.loss)
+
+
+def _larger_pays(
+    task: Task, labels: np.ndarray, held: dict[tuple[int, Place], np.ndarray], small: Row, large: Row, metric: str
+) -> tuple[bool, str]:
+    a, b = held[small.size, (small.stage, small.grid)], held[large.size, (large.stage, large.grid)]
+    gain, error = paired_gain(task, labels, a, b, metric)
+    have = ~(np.isnan(a).any(1) | np.isnan(b).any(1))
+    losses = sample_losses(task, labels[have], a[have]) - sample_losses(task, labels[have], b[have])
+    less, spread = float(losses.mean()), float(losses.std() / np.sqrt(max(1, len(losses))))
+    pays = gain > max(error, LEAST_GAIN) or (less > spread and gain > -error)
+    why = (
+        f"{large.size} px instead of {small.size} px changes the probe's {metric} by {gain:+.3f} (standard error "
+        f"{error:.3f}) and its loss by {-less:+.3f} ({spread:.3f}): "
+        f"the larger size {'pays' if pays else 'does not pay'}."
+    )
+    return pays, why
 
 
 def _probe(
@@ -184,14 +205,26 @@ def _probe(
     shift, spread = label_scale(task, labels)
     y = target_of(task, labels)
     y = (y - shift) / spread if task.kind == "regression" else y
-    path = fit_paths(x, y, task.kind, task.outputs, list(SCREENING), fold_weights_of(assignment, folds))
+    path = fit_paths(x, y, task.kind, task.outputs, list(SCREENING), fold_weights_of(assignment, folds), ROUGH)
     held = (out_of_fold(path, x, assignment) * spread + shift).numpy()
     values = [score(task, metric, labels, z) for z in held]
     best = int(np.argmax(values))
     have = ~np.isnan(held[best]).any(axis=1)
-    error = float(np.std(_per_sample(task, labels[have], held[best][have])) / np.sqrt(max(1, have.sum())))
-    row = Row(size, place[0], place[1], x.shape[1], values[best], error, SCREENING[best])
-    return row, held[best]
+    root = np.sqrt(max(1, have.sum()))
+    error = float(_per_sample(task, labels[have], held[best][have]).std() / root)
+    loss = min(float(sample_losses(task, labels[have], z[have]).mean()) for z in held)
+    return Row(size, place[0], place[1], x.shape[1], values[best], error, loss, SCREENING[best]), held[best]
+
+
+def sample_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """(N,) loss of each sample at the temperature that fits them best; squared error for regression."""
+    if task.kind == "regression":
+        return (logits[:, 0] - labels) ** 2
+    p = np.clip(as_outputs(task, logits / fit_temperature(logits, labels, task.kind)), 1e-12, 1.0)
+    if task.kind == "single-label":
+        return -np.log(p[np.arange(len(labels)), labels])
+    p = np.minimum(p, 1 - 1e-12)
+    return np.nan_to_num(-(labels * np.log(p) + (1 - labels) * np.log(1 - p))).mean(1)
 
 
 def _per_sample(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -204,9 +237,7 @@ def _per_sample(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarra
     return -np.abs(outputs - labels)
 
 
-def paired_gain(
-    task: Task, labels: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str
-) -> tuple[float, float]:
+def paired_gain(task: Task, labels: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str) -> tuple[float, float]:
     """Gain of b over a in the metric, and the standard error of the paired per-sample difference."""
     have = ~(np.isnan(a).any(1) | np.isnan(b).any(1))
     gain = score(task, metric, labels[have], b[have]) - score(task, metric, labels[have], a[have])

@@ -6,7 +6,7 @@ What each does by default for each family is the `defaults` of its registration,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ class Situation:
     Attributes
     ----------
     stages
-        Names from input to output, of the network as it will be trained (cut off where it ends).
+        Stage -> number of its parameters, from input to output, of the network as it will be trained.
     family
         "cnn", "transformer" or "rnn".
     samples
@@ -31,7 +31,7 @@ class Situation:
         Options of the run that override the strategy's defaults; None values do not.
     """
 
-    stages: Sequence[str]
+    stages: Mapping[str, int]
     family: str
     samples: int
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +54,7 @@ COMMON = {
         "steps": 300,
         "most_epochs": 30,
         "least_epochs": 3,
+        "spare": 0.0,
     },
     # Rates for AdamW: what Transformers are pretrained and fine-tuned with is an order of magnitude below CNNs.
     "cnn": {"lr": 1e-3, "layer_decay": 0.85},
@@ -82,6 +83,24 @@ def rates(stages: Sequence[str], lr: float, decay: float, head: float) -> dict[s
     """
     count = len(stages)
     return {name: lr * decay ** (count - 1 - i) for i, name in enumerate(stages)} | {"head": head}
+
+
+def without_spared(stages: Mapping[str, int], share: float) -> list[str]:
+    """Stages without the leading ones that together hold at most `share` of the parameters.
+
+    In a CNN the first stages are a few general filters on the largest maps: a percent of the parameters, and half of
+    the cost of a step.
+
+    >>> without_spared({"stem": 1, "a": 9, "b": 90, "c": 900}, 0.03)
+    ['b', 'c']
+    """
+    total, before = sum(stages.values()), 0
+    kept = []
+    for name, count in stages.items():
+        before += count
+        if kept or before > share * total:
+            kept.append(name)
+    return kept
 
 
 def epochs_for(samples: int, settings: dict[str, Any]) -> int:
@@ -134,86 +153,66 @@ def probe(situation: Situation) -> Strategy:
 )
 def partial(situation: Situation) -> Strategy:
     s = situation.settings("partial")
-    k = s["last_k"]
-    if k > len(situation.stages):
-        raise ConfigError(
-            f"The network has {len(situation.stages)} stages; --last-k {k} asks for more.",
-            f"Use at most {len(situation.stages)}.",
-        )
+    count, k = len(situation.stages), s["last_k"]
+    if k > count:
+        raise ConfigError(f"The network has {count} stages; --last-k {k} asks for more.", f"Use at most {count}.")
     stages = list(situation.stages)[-k:]
-    phase = _phase(
-        "last stages",
-        rates(stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"]),
-        epochs_for(situation.samples, s),
-        s,
-    )
-    return Strategy("partial", (phase,), "random")
+    return Strategy("partial", (_one_phase("last stages", stages, situation, s),), "random")
 
 
 @register(
     "strategy",
     "full",
-    summary="trains everything, with lower rates for earlier stages, from a new head",
-    source="rates per layer: Howard & Ruder 2018 (arXiv 1801.06146); decay as in BEiT, Bao et al. 2022 (arXiv 2106.08254)",
+    summary="trains everything from a new head, with lower rates for earlier stages",
+    source="rates per layer: Howard & Ruder 2018 (arXiv 1801.06146); decay: BEiT, Bao et al. 2022 (arXiv 2106.08254)",
     defaults=_defaults(head_factor=3.0, steps=400),
 )
 def full(situation: Situation) -> Strategy:
     s = situation.settings("full")
-    phase = _phase(
-        "all",
-        rates(situation.stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"]),
-        epochs_for(situation.samples, s),
-        s,
-    )
-    return Strategy("full", (phase,), "random")
+    return Strategy("full", (_one_phase("all", list(situation.stages), situation, s),), "random")
 
 
 @register(
     "strategy",
     "gradual",
-    summary="unfreezes from the top: the head first, then one stage more per phase",
+    summary="unfreezes from the top: the head first, then one stage more per phase, at last everything",
     source="Howard & Ruder 2018, ULMFiT (arXiv 1801.06146), section 3.3",
     defaults=_defaults(head_factor=3.0, steps=400, schedule="slanted-triangular"),
 )
 def gradual(situation: Situation) -> Strategy:
     """The head alone, then one more stage per phase for at most four phases, then everything for half of the epochs."""
     s = situation.settings("gradual")
+    names = list(situation.stages)
     total = max(2, epochs_for(situation.samples, s))
-    depths = list(range(min(4, len(situation.stages) - 1) + 1))
-    head = s["lr"] * s["head_factor"]
+    depths = range(min(4, len(names) - 1) + 1)
     each = max(1, round(total / 2 / len(depths)))
+    head = s["lr"] * s["head_factor"]
     phases = []
     for depth in depths:
-        stages = list(situation.stages)[len(situation.stages) - depth :]
-        name = "head" if depth == 0 else f"last {depth}"
-        phases.append(_phase(name, rates(stages, s["lr"], s["layer_decay"], head), each, s, patience=None))
-    phases.append(
-        _phase(
-            "all",
-            rates(situation.stages, s["lr"], s["layer_decay"], head),
-            max(1, total - each * len(depths)),
-            s,
-        )
-    )
+        given = rates(names[len(names) - depth :], s["lr"], s["layer_decay"], head)
+        phases.append(_phase(f"last {depth}" if depth else "head", given, each, s, patience=None))
+    rest = max(1, total - each * len(depths))
+    phases.append(_phase("all", rates(names, s["lr"], s["layer_decay"], head), rest, s))
     return Strategy("gradual", tuple(phases), "random")
 
 
 @register(
     "strategy",
     "lp-ft",
-    summary="the probe's solution becomes the head, then everything is trained; the network ends where it probes best",
-    source="Kumar et al. 2022 (arXiv 2202.10054); ending early is measured, see docs/strategies.md",
-    defaults=_defaults(head_factor=1.0),
+    summary="the probe's solution becomes the head, then the network is trained; it ends where it probes best",
+    source="Kumar et al. 2022 (arXiv 2202.10054); ending early and sparing the first stages: docs/strategies.md",
+    defaults=_defaults(head_factor=1.0, spare={"cnn": 0.03}),
 )
 def lp_ft(situation: Situation) -> Strategy:
+    """Of a CNN, the leading stages with at most 3% of the parameters stay frozen: they cost most and change least."""
     s = situation.settings("lp-ft")
-    phase = _phase(
-        "all",
-        rates(situation.stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"]),
-        epochs_for(situation.samples, s),
-        s,
-    )
-    return Strategy("lp-ft", (phase,), "probe")
+    stages = without_spared(situation.stages, s["spare"])
+    return Strategy("lp-ft", (_one_phase("all", stages, situation, s),), "probe")
+
+
+def _one_phase(name: str, stages: Sequence[str], situation: Situation, s: dict[str, Any]) -> Phase:
+    given = rates(stages, s["lr"], s["layer_decay"], s["lr"] * s["head_factor"])
+    return _phase(name, given, epochs_for(situation.samples, s), s)
 
 
 def make_strategy(name: str, situation: Situation) -> Strategy:

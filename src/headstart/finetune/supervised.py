@@ -66,9 +66,7 @@ class Supervised(Objective):
         partner: Tensor | None = None
         share = torch.ones(())
         if (self.loss.mixup or self.loss.cutmix) and batch.after is None:
-            batch, partner, share = mix(
-                batch, self.view, model, self.loss, derive(ctx.seed, "mix", ctx.clock.step)
-            )
+            batch, partner, share = mix(batch, self.view, model, self.loss, derive(ctx.seed, "mix", ctx.clock.step))
         output = model(batch, self.view)
         terms = Terms(shared=output.features)
         for task in self.tasks:
@@ -76,9 +74,7 @@ class Supervised(Objective):
             terms.tasks["ce" if len(self.tasks) == 1 else task.name] = each
         return terms
 
-    def _loss(
-        self, task: Task, logits: Tensor, batch: Batch, partner: Tensor | None, share: Tensor
-    ) -> Tensor:
+    def _loss(self, task: Task, logits: Tensor, batch: Batch, partner: Tensor | None, share: Tensor) -> Tensor:
         y, present = batch.labels[task.name], batch.present[task.name]
         loss = self._each(task, logits, y, present)
         if partner is None:

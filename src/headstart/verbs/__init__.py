@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,10 +29,19 @@ _WHERE = {
 __all__ = ["Interrupted", "Run", "estimate", "evaluate", "fit", "predict", "report", "resume"]
 
 
+class _Verbs(types.ModuleType):
+    """A package whose verbs win over the submodules of the same names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Whoever imports the submodule `fit` first would bind the module to this name; the verb is what callers mean.
+        if not (name in _WHERE and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Verbs
+
+
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'headstart.verbs' has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"headstart.verbs.{_WHERE[name]}"), name)
-    # Importing the submodule `fit` binds the module to this name; the verb is what callers mean.
-    globals()[name] = found
-    return found
+    return getattr(importlib.import_module(f"headstart.verbs.{_WHERE[name]}"), name)

@@ -18,10 +18,11 @@ from headstart.core.progress import progress
 from headstart.core.seeding import derive
 from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
-from headstart.features.extract import batch_for, extract
+from headstart.features.extract import batch_for
 from headstart.features.probe import class_weights, fit_probe, label_scale, score
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Loss, Supervised
+from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
 from headstart.models.traced import TracedBackbone
 from headstart.store.runfolder import JsonLines
@@ -107,6 +108,11 @@ def chosen_options(job: Job) -> dict[str, Any]:
     }
 
 
+def stage_sizes(backbone: Backbone) -> dict[str, int]:
+    """Stage -> number of its parameters."""
+    return {name: sum(p.numel() for p in parameters) for name, parameters in backbone.stage_parameters().items()}
+
+
 def train_candidate(job: Job, name: str, start: FrozenProbe, mirror: bool) -> Candidate:
     """Train a strategy by the job's protocol (a durable step; its weights lie in steps/NAME-weights)."""
     value = job.step(name, lambda: _train(job, name, start, mirror))
@@ -152,7 +158,7 @@ def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[St
     samples = int((~missing(job.labels("train"))).sum())
     options = chosen_options(job)
     notes: list[str] = []
-    situation = Situation(list(backbone.stages), backbone.family, samples, options)
+    situation = Situation(stage_sizes(backbone), backbone.family, samples, options)
     strategy = make_strategy(name, situation)
     if job.options.lr == "find" and strategy.phases:
         factor, why = _find_rate(job, strategy, start, mirror)
@@ -193,9 +199,8 @@ def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fol
 
 def _probe_without(job: Job, start: FrozenProbe, fold: int) -> Any:
     """The probe fitted without one half: a head must not have seen what it is judged on."""
-    backbone = job.open(start.size, end_at=start.stage)
     place = (start.stage, start.grid)
-    x = extract(backbone, job.reader(backbone), "train", [place], dtype=job.dtype)[place]
+    x = job.features(start.size, "train", [place])[place]
     inside = (job.halves != fold).numpy()
     labels = job.labels("train")[inside]
     weights = class_weights(job.task, labels) if balanced(job) else None

@@ -13,7 +13,7 @@ from headstart.features.extract import batch_for
 from headstart.features.screen import sizes_to_try
 from headstart.finetune import Situation, make_strategy
 from headstart.store.runfolder import RunFolder
-from headstart.verbs.candidates import chosen_options
+from headstart.verbs.candidates import chosen_options, stage_sizes
 from headstart.verbs.frozen import median_side
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import make_options
@@ -56,7 +56,7 @@ def _plan(job: Job) -> dict[str, Any]:
     ]
     name = {"auto": "lp-ft"}.get(job.options.strategy, job.options.strategy)
     if name != "probe":
-        situation = Situation(list(backbone.stages), backbone.family, n["train"], chosen_options(job))
+        situation = Situation(stage_sizes(backbone), backbone.family, n["train"], chosen_options(job))
         phases = make_strategy(name, situation).phases
         epochs = sum(p.epochs for p in phases)
         passes = 2 if job.few else 1

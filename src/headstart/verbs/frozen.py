@@ -12,12 +12,10 @@ from torch import Tensor
 from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.progress import progress
 from headstart.data import Dataset
-from headstart.data.augment import Augmentation
-from headstart.features.extract import Place, extract
+from headstart.features.extract import Place
 from headstart.features.probe import Probe, as_outputs, class_weights, fit_probe
 from headstart.features.screen import Screening, paired_gain, screen, sizes_to_try
 from headstart.models.pictures import square
-from headstart.models.traced import TracedBackbone
 from headstart.verbs.job import Job
 
 MAP_SAMPLES = 1000
@@ -108,10 +106,9 @@ def _screen(job: Job) -> Screening:
     return screen(open_at, sizes, job.labels("screen"), job.task, job.metric.name, assignment, job.options.stage)
 
 
-def median_side(part: Dataset, most: int = 64) -> float:
-    """Median shorter side of the pictures in pixels, over at most `most` of them."""
-    every = max(1, len(part) // most)
-    return float(np.median([min(part.read(i).inputs.shape[:2]) for i in range(0, len(part), every)]))
+def median_side(part: Dataset) -> float:
+    """Median shorter side of the pictures, in pixels."""
+    return float(np.median(np.asarray(part.sizes).min(axis=1)))
 
 
 # -- probes ----------------------------------------------------------------------------------------------------------
@@ -125,17 +122,15 @@ def run_probes(job: Job, screening: Screening) -> dict[str, FrozenProbe]:
 
 def _probes(job: Job, screening: Screening) -> dict[str, Any]:
     size = screening.chosen.size
-    backbone = job.open(size)
-    reader = job.reader(backbone)
     best: Place = (screening.chosen.stage, screening.chosen.grid)
     last: Place = (screening.last.stage, screening.last.grid)
     places = list(dict.fromkeys([best, last]))
     parts = ["train"] + ([] if job.few else ["validation"])
-    features = {part: extract(backbone, reader, part, places, dtype=job.dtype) for part in parts}
-    found = {}
-    for name, place in (("best", best), ("last", last)):
-        found[name] = _probe(job, size, place, {part: f[place] for part, f in features.items()}).as_tree()
-    return found
+    features = {part: job.features(size, part, places) for part in parts}
+    same = best == last
+    made = {"best": _probe(job, size, best, {part: f[best] for part, f in features.items()})}
+    made["last"] = made["best"] if same else _probe(job, size, last, {part: f[last] for part, f in features.items()})
+    return {name: probe.as_tree() for name, probe in made.items()}
 
 
 def _probe(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> FrozenProbe:
@@ -198,13 +193,10 @@ def may_mirror(job: Job, best: FrozenProbe) -> tuple[bool, str]:
 
 
 def _mirror(job: Job, best: FrozenProbe) -> dict[str, Any]:
-    backbone = job.open(best.size)
-    if isinstance(backbone, TracedBackbone):
-        backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
-    reader = job.reader(backbone)
     place = (best.stage, best.grid)
-    plain = extract(backbone, reader, "screen", [place], dtype=job.dtype)[place]
-    mirrored = extract(backbone, reader, "screen", [place], view="mirror", dtype=job.dtype)[place]
+    train = job.features(best.size, "train", [place])[place]
+    plain = train[torch.as_tensor(job.screened)]
+    mirrored = job.features(best.size, "screen", [place], view="mirror")[place]
     labels, assignment = job.labels("screen"), job.folds[torch.as_tensor(job.screened)]
     strengths = [best.probe.strength]
     a, b = np.full((len(labels), job.task.outputs), np.nan), np.full((len(labels), job.task.outputs), np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import Tensor
 from headstart.core.errors import ConfigError
 from headstart.core.notes import Notes
 from headstart.data import Dataset, LoadOptions, SplitOptions, Splits, Task, load_data, make_splits
+from headstart.data.augment import Augmentation
 from headstart.data.schema import missing
 from headstart.data.stratify import indicators, nested_order
+from headstart.features.extract import Place, extract
 from headstart.features.probe import fold_numbers
 from headstart.features.screen import MOST_SAMPLES
 from headstart.measure import Metric, find_metric
@@ -58,6 +60,7 @@ class Job:
     module: Backbone | None = None
     notes: Notes = field(default_factory=Notes)
     seconds: dict[str, float] = field(default_factory=dict)
+    _features: dict[tuple[int, str, str, Place], Tensor] = field(default_factory=dict)
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -101,6 +104,17 @@ class Job:
         if backbone.family == "cnn":
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return backbone.to(self.device)
+
+    def features(self, size: int, part: str, places: Sequence[Place], view: str = "plain") -> dict[Place, Tensor]:
+        """Features of the untrained network at these places; computed once while the process lives."""
+        todo = [p for p in places if (size, part, view, p) not in self._features]
+        if todo:
+            backbone = self.open(size)
+            if view == "mirror" and isinstance(backbone, TracedBackbone):
+                backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
+            found = extract(backbone, self.reader(backbone), part, todo, view, self.dtype)
+            self._features.update({(size, part, view, place): x for place, x in found.items()})
+        return {p: self._features[size, part, view, p] for p in places}
 
     def reader(self, backbone: Backbone, parts: dict[str, Dataset] | None = None) -> Reader:
         return Reader(parts or self.parts, backbone, self.options.seed)

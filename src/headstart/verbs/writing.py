@@ -19,7 +19,7 @@ from PIL import Image
 import headstart
 from headstart.core.progress import progress
 from headstart.data import Dataset
-from headstart.features.extract import batch_for, extract
+from headstart.features.extract import batch_for
 from headstart.features.screen import Screening
 from headstart.measure import find_metric
 from headstart.models.bundle import Bundle, save_bundle
@@ -131,9 +131,8 @@ def _test(job: Job, result: Result) -> Judged:
     reader = job.reader(model.backbone)
     logits = outputs(model, reader, "test", batch_for(result.start.size), job.dtype).logits[job.task.name]
     last = result.probes["last"]
-    backbone = job.open(last.size)
     place = (last.stage, last.grid)
-    features = extract(backbone, job.reader(backbone), "test", [place], dtype=job.dtype)[place]
+    features = job.features(last.size, "test", [place])[place]
     baselines = {
         "majority": _majority(job, len(data)),
         "raw_features": calibrated(job.task, result.pixels.probe.logits(pixels_of(data)).numpy(), 1.0),
@@ -357,9 +356,8 @@ def _write_maps(job: Job, result: Result) -> None:
     index = np.arange(min(MAP_SAMPLES, len(job.parts[part])))
     data = job.parts[part].subset(index)
     start = result.start
-    before_net = job.open(start.size, end_at=start.stage)
     place = (start.stage, start.grid)
-    before = extract(before_net, job.reader(before_net, {"map": data}), "map", [place], dtype=job.dtype)[place].numpy()
+    before = job.features(start.size, part, [place])[place][: len(index)].numpy()
     after = before
     if result.candidate is not None:
         reader = job.reader(result.model.backbone, {"map": data})
