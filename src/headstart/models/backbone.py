@@ -105,7 +105,7 @@ class Backbone(nn.Module):
 
     def run(self, s: State, after: str | None = None, upto: str | None = None) -> State:
         """The state after the stage `upto` (default: the last), starting after the stage `after`."""
-        for _, s in self.walk(s, after, upto):  # noqa: B020  the fold's variable is the state itself
+        for _, s in self.walk(s, after, upto):  # noqa: B007, B020  the fold's variable is the state itself
             pass
         return s
 

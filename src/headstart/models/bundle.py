@@ -30,6 +30,21 @@ from headstart.models.vision import Wanted, classifier_of, wrap_timm, wrap_trans
 from headstart.store.atomic import write_bytes, write_json
 
 SCHEMA = 1
+_FILES = ("bundle.json", "model.safetensors", "head.safetensors")
+_KEYS = {
+    "library",
+    "architecture",
+    "arguments",
+    "ended_at",
+    "stages",
+    "grid",
+    "input",
+    "tasks",
+    "temperatures",
+    "augmentations",
+    "provenance",
+    "about",
+}
 
 
 @dataclass
@@ -133,24 +148,16 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
     StoreError
         Missing, damaged, or of a newer schema.
     """
+    meta = _read_meta(folder)
     try:
-        meta = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "model.safetensors")
         heads = load_file(folder / "head.safetensors")
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"The bundle {folder} lacks {Path(error.filename or '').name}.", "Copy the whole folder."
-        ) from None
-    except (SafetensorError, ValueError, OSError) as error:
-        raise StoreError(
-            f"The bundle {folder} is damaged: {error}.", "Copy it again, or repeat the run."
-        ) from None
-    if meta["schema"] > SCHEMA:
-        raise StoreError(
-            f"The bundle {folder} was written by a newer Headstart (schema {meta['schema']}).",
-            "Update Headstart.",
-        )
-    backbone = _rebuild(meta, tensors, wanted)
+    except (SafetensorError, OSError) as error:
+        raise _damaged(folder, error) from None
+    try:
+        backbone = _rebuild(meta, tensors, wanted)
+    except RuntimeError as error:  # what torch raises for tensors of other shapes
+        raise _damaged(folder, error) from None
     if list(backbone.stages) != meta["stages"]:
         raise ModelError(
             f"This version of {meta['library']} cuts {meta['architecture']} into other stages than the one that wrote "
@@ -162,12 +169,40 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
     made = {}
     for i, task in enumerate(tasks):
         state = {k.partition(".")[2]: v for k, v in heads.items() if k.startswith(f"{i}.")}
-        outputs, width = state["linear.weight"].shape
-        head = Head(width, outputs)
-        head.load_state_dict(state)
+        try:
+            head = Head(state["linear.weight"].shape[1], task.outputs)
+            head.load_state_dict(state)
+        except (KeyError, IndexError, RuntimeError) as error:
+            raise _damaged(folder, error) from None
         made[task.name] = head
     model = Model(backbone, made, meta["grid"]).eval()
     return Bundle(model, tasks, meta["temperatures"], meta["about"])
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    lacking = [name for name in _FILES if not (folder / name).is_file()]
+    if lacking:
+        raise StoreError(f"The bundle {folder} lacks {', '.join(lacking)}.", "Copy the whole folder.")
+    try:
+        meta = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _damaged(folder, error) from None
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if not isinstance(schema, int):
+        raise _damaged(folder, "bundle.json names no schema")
+    if schema > SCHEMA:
+        raise StoreError(
+            f"The bundle {folder} was written by a newer Headstart (schema {schema}).", "Update Headstart."
+        )
+    unsaid = sorted(_KEYS - meta.keys())
+    if unsaid:
+        raise _damaged(folder, f"bundle.json does not say {', '.join(unsaid)}")
+    return meta
+
+
+def _damaged(folder: Path, why: object) -> StoreError:
+    what = str(why).strip().replace("\n\t", " ")
+    return StoreError(f"The bundle {folder} is damaged: {what}.", "Copy it again, or repeat the run.")
 
 
 def _rebuild(meta: dict[str, Any], tensors: dict[str, Tensor], wanted: Wanted | None) -> TracedBackbone:
