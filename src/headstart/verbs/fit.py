@@ -12,8 +12,9 @@ The steps, in order, each kept in the run folder as it ends, so that an interrup
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +26,17 @@ from headstart.core.errors import ConfigError, HeadstartError
 from headstart.core.progress import progress
 from headstart.core.registry import get
 from headstart.data import Splits
-from headstart.features.probe import score
+from headstart.features.probe import as_outputs, score
 from headstart.measure import fit_temperature
 from headstart.models.backbone import Backbone
 from headstart.store.atomic import write_json
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.candidates import Candidate, build_model, load_candidate, train_candidate
+from headstart.verbs.evaluation import metrics_of
 from headstart.verbs.frozen import FrozenProbe, may_mirror, run_pixels, run_probes, run_screening
 from headstart.verbs.job import Job, open_job
-from headstart.verbs.options import FitOptions, make_options
+from headstart.verbs.options import make_options
+from headstart.verbs.report import report
 from headstart.verbs.run import Interrupted, Run
 from headstart.verbs.writing import Result, finish
 
@@ -70,9 +73,10 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     checked = make_options(options)
     get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
     name = data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
+    there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
     source = str(data) if isinstance(data, (str, Path)) else None
-    with _tidy(folder), folder.locked(), _interruptible(folder):
+    with _tidy(folder, there), folder.locked(), _interruptible(folder):
         job = open_job(folder, checked, data, module)
         # The configuration is written once data and options have been found sound: a run folder without it is none.
         folder.write_config({"data": source, **checked.model_dump(mode="json", exclude={"out"})})
@@ -100,6 +104,9 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
     folder = RunFolder.existing(run)
     if folder.report.exists():
         progress().say(f"{folder.path} has ended already; nothing to do.")
+        if not folder.page.exists():  # killed between the two
+            report(folder.path)
+        folder.clear_checkpoints()
         return Run(folder.path)
     config = folder.read_config()
     source = config.pop("data")
@@ -107,7 +114,7 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         raise ConfigError(
             f"The data of {folder.path} were given as an object.", "Give them again: resume(run, data=...)."
         )
-    options = FitOptions(**{**config, "out": folder.path})
+    options = make_options({**config, "out": folder.path})
     if options.model == "module" and model is None:
         raise ConfigError(
             f"The network of {folder.path} was given as an object.", "Give it again: resume(run, model=...)."
@@ -122,15 +129,19 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
 
 
 @contextmanager
-def _tidy(folder: RunFolder) -> Any:
-    """A run that fails before it has measured anything leaves no folder behind."""
+def _tidy(folder: RunFolder, there: Collection[Path]) -> Any:
+    """A run that fails before it has measured anything leaves nothing behind but the folders that were there."""
     try:
         yield
-    except HeadstartError:
-        if not folder.config.exists():
+    except BaseException as error:
+        refused = isinstance(error, HeadstartError) and not folder.steps.exists()
+        if refused or not folder.config.exists():
             for path in folder.path.glob("*"):
-                path.unlink()
-            folder.path.rmdir()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in (folder.path, *folder.path.parents):
+                if path in there or any(path.iterdir()):
+                    break
+                path.rmdir()
         raise
 
 
@@ -139,6 +150,8 @@ def _interruptible(folder: RunFolder) -> Any:
     try:
         yield
     except KeyboardInterrupt:
+        if not folder.config.exists():
+            raise  # there is nothing yet that could be resumed
         raise Interrupted(folder.path) from None
 
 
@@ -261,11 +274,11 @@ def _choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[s
 
 
 def _tried(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[str, Any]:
-    from headstart.features.probe import as_outputs
-    from headstart.verbs.evaluation import metrics_of
-
+    """A row of what was tried; where data are few, the probe is shown out of the same two folds as the others."""
     start = choice.start
-    metrics = metrics_of(job.task, labels, as_outputs(job.task, choice.logits))
+    halves = job.few and job.options.strategy != "probe" and choice.candidate is None
+    logits = start.halves if halves and start.halves is not None else choice.logits
+    metrics = metrics_of(job.task, labels, as_outputs(job.task, logits))
     name = "probe" if choice.candidate is None else choice.name
     return {
         "name": choice.name,

@@ -171,9 +171,14 @@ def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone
 
 
 def load_for(options: FitOptions, data: Any) -> Dataset:
-    """The data that options describe."""
-    if isinstance(data, Dataset):
-        return data
+    """The data that options describe.
+
+    Raises
+    ------
+    ConfigError
+        For options of reading beside data that are read already (their times, if any, are those to split by).
+    """
+    loaded = isinstance(data, Dataset)
     return load_data(
         data,
         LoadOptions(
@@ -182,7 +187,7 @@ def load_for(options: FitOptions, data: Any) -> Dataset:
             labels=options.labels,
             task=options.task,
             group=options.group,
-            time=options.split_by,
+            time=None if loaded else options.split_by,
             valid=options.valid,
             test=options.test,
             bad_images=options.bad_images,

@@ -23,8 +23,8 @@ class FitOptions(BaseModel):
     label: str | None = Field(None, description="label column (tables)")
     labels: tuple[str, ...] = Field((), description="several label columns")
     task: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
-    valid: str | None = Field(None, description="data given for validation")
-    test: str | None = Field(None, description="data given for the test")
+    valid: str | None = Field(None, description="a path; for objects: fit(load_data(data, valid=...))")
+    test: str | None = Field(None, description="a path; for objects: fit(load_data(data, test=...))")
     group: str | None = Field(None, description="column whose values never stand on two sides of a split")
     split_by: str | None = Field(None, description="column of times: the latest are the test")
     split_seed: int = 0
@@ -65,6 +65,11 @@ class FitOptions(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     out: Path | None = None
     examples: bool = Field(True, description="show the user's pictures in the report")
+
+    @field_validator("valid", "test", mode="before")
+    @classmethod
+    def _path(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
 
     @field_validator("image_size")
     @classmethod

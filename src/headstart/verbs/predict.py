@@ -48,15 +48,16 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
     task = bundle.tasks[0]
     probabilities = calibrated(task, made, bundle.temperatures.get(task.name, 1.0))
     said, sure = predicted(task, probabilities), confidence(task, probabilities)
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(data.ids):
         row: dict[str, Any] = {"id": name, "predicted": said[i]}
         if task.kind != "regression":
             row["confidence"] = float(sure[i])
             order = np.argsort(-probabilities[i], kind="stable")[: max(1, top)]
             row["top"] = [{"class": task.classes[j], "probability": float(probabilities[i, j])} for j in order]
-        rows.append(row)
-    return rows + bad
+        rows[name] = row
+    rows |= bad
+    return [rows[name] for name in data.content.ids if name in rows]
 
 
 def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarray:
@@ -74,9 +75,10 @@ def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarra
     return outputs(model, reader, "all", batch_for(model.backbone.input_spec.size)).logits[bundle.tasks[0].name]
 
 
-def _unreadable(data: Dataset) -> list[dict[str, Any]]:
-    return [
-        {"id": note.text.split(":", 1)[0], "error": note.text}
-        for note in data.notes.items
-        if note.topic == "unreadable"
-    ]
+def _unreadable(data: Dataset) -> dict[str, dict[str, Any]]:
+    """Id -> row, for the inputs that could not be read."""
+    source = data.content.source
+    bad = (row for row, fact in enumerate(source.facts) if fact.problem)
+    return {
+        data.content.ids[row]: {"id": data.content.ids[row], "error": f"{source.facts[row].problem}."} for row in bad
+    }
