@@ -10,6 +10,8 @@ Importing this package is cheap: PyTorch is imported when a verb is first used.
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import HeadstartError
@@ -33,7 +35,30 @@ _where = {
     "resume": "headstart.verbs",
 }
 
-__all__ = ["Backbone", "Dataset", "HeadstartError", "Run", "evaluate", "fit", "load_data", "predict", "report", "resume"]
+__all__ = [
+    "Backbone",
+    "Dataset",
+    "HeadstartError",
+    "Run",
+    "evaluate",
+    "fit",
+    "load_data",
+    "predict",
+    "report",
+    "resume",
+]
+
+
+class _Package(types.ModuleType):
+    """A package whose verbs win over the rooms of the same names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing anything of the room `report` would bind the room to this name; the verb is what users mean.
+        if not (name in _where and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -151,7 +151,8 @@ class Reader:
             batches = [batches[i] for i in r.permutation(len(batches))]
         # A last batch of one sample has no statistics to normalise by: it joins the batch before.
         if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2] = np.concatenate([batches[-2], batches.pop()])
+            alone = batches.pop()
+            batches[-1] = np.concatenate([batches[-1], alone])
         return batches
 
     def _by_length(self, part: str, where: np.ndarray, size: int) -> np.ndarray:
