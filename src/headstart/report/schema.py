@@ -51,7 +51,7 @@ class TaskPart(_Part):
 
 class Example(_Part):
     picture: str
-    label: str = ""
+    label: Any = ""
     id: str = ""
 
 

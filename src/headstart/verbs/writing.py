@@ -322,6 +322,8 @@ def _worst(job: Job, final: Judged) -> list[dict[str, Any]]:
 
 
 def _examples(job: Job) -> list[dict[str, Any]]:
+    if not job.options.examples:
+        return []
     data, labels = job.parts["train"], job.labels("train")
     words = label_words(job.task, labels)
     if job.task.kind == "single-label":
