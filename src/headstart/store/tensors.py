@@ -24,8 +24,12 @@ FORMAT = 1
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         # Storages shared between tensors (tied weights) are written once each: safetensors refuses to alias.
-        tensors[path] = value.detach().cpu().contiguous().clone()
-        return {"tensor": path}
+        # Keys that look like paths, and 0 beside "0", may ask for one name twice.
+        name = path
+        while name in tensors:
+            name += "'"
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
     if isinstance(value, dict):
         return {"dict": [[k, _flatten(v, f"{path}/{k}", tensors)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
@@ -78,6 +82,9 @@ def load_tree(path: Path) -> Any:
         raise StoreError(f"There is no file {path}.", "Check the folder's name.") from None
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{path} is damaged: {error}.", "Start the run again.") from None
-    if int(meta.get("format", 0)) > FORMAT:
-        raise StoreError(f"{path} was written by a newer Headstart.", "Update Headstart.")
-    return _build(json.loads(meta["tree"]), tensors)
+    try:
+        if int(meta["format"]) > FORMAT:
+            raise StoreError(f"{path} was written by a newer Headstart.", "Update Headstart.")
+        return _build(json.loads(meta["tree"]), tensors)
+    except (KeyError, ValueError):
+        raise StoreError(f"{path} is damaged: it holds no tree.", "Start the run again.") from None
