@@ -1,0 +1,120 @@
+"""Using a model: predict, evaluate, report and resume through Python."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import headstart as hs
+from headstart.core.errors import ConfigError, DataError, HeadstartError, StoreError
+
+
+@pytest.fixture(scope="module")
+def finished(shapes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> hs.Run:
+    root = tmp_path_factory.mktemp("finished")
+    shapes.folder(root / "train", 16)
+    shapes.folder(root / "held", 6, start=60)
+    return hs.fit(root / "train", **shapes.QUICK, strategy="lp-ft", test=root / "held", out=root / "run")
+
+
+def test_predict_repeats_the_predictions_of_the_run(finished: hs.Run) -> None:
+    held = finished.path.parent / "held"
+    rows = pd.read_parquet(finished.path / "predictions.parquet").query("part == 'test'").set_index("id")
+    found = hs.predict(finished.path, [str(held)], top=5)
+    assert len(found) == len(rows) == 12
+    for row in found:
+        kept = rows.loc["test:" + Path(row["id"]).relative_to(held).as_posix()]
+        assert row["predicted"] == kept["predicted"]
+        assert row["confidence"] == pytest.approx(kept["confidence"], abs=1e-5)
+        assert [t["class"] for t in row["top"]][0] == row["predicted"]
+        for entry in row["top"]:
+            assert entry["probability"] == pytest.approx(kept[f"p_{entry['class']}"], abs=1e-5)
+
+
+def test_what_cannot_be_read_is_named_in_its_place(finished: hs.Run, shapes: ModuleType, tmp_path: Path) -> None:
+    names = [tmp_path / "1.png", tmp_path / "2: a.png", tmp_path / "3.png"]
+    shapes.draw("box", 1).save(names[0])
+    names[1].write_bytes(b"no picture")
+    shapes.draw("disc", 1).save(names[2])
+    found = finished.predict([str(n) for n in names])
+    assert [row["id"] for row in found] == [str(n) for n in names]
+    assert ["error" in row for row in found] == [False, True, False]
+    assert "not a picture" in found[1]["error"]
+
+
+def test_evaluate_on_the_same_test_says_the_same(finished: hs.Run) -> None:
+    found = finished.evaluate(finished.path.parent / "held")
+    assert found["n"] == 12
+    for name, value in finished.metrics["test"].items():
+        assert found["metrics"][name]["value"] == pytest.approx(value["value"], abs=1e-5), name
+    assert [row["class"] for row in found["per_class"]] == ["box", "disc"]
+
+
+def test_evaluate_leaves_out_and_counts_classes_that_the_model_does_not_know(
+    finished: hs.Run, shapes: ModuleType, tmp_path: Path
+) -> None:
+    shapes.folder(tmp_path / "more", 4, ("disc", "line"), start=90)
+    found = finished.evaluate(tmp_path / "more")
+    assert found["unknown_classes"] == {"line": 4}
+    assert 0 <= found["metrics"]["accuracy"]["value"] <= 1
+    shapes.folder(tmp_path / "none", 4, ("line",), start=90)
+    shutil.copytree(tmp_path / "none" / "line", tmp_path / "none" / "star")
+    with pytest.raises(DataError, match="None of the classes"):
+        finished.evaluate(tmp_path / "none")
+
+
+def test_evaluate_regression_data_on_a_classifier_is_refused(finished: hs.Run) -> None:
+    data = hs.load_data((np.zeros((20, 8, 8, 3), np.uint8), np.linspace(0, 1, 20)))
+    with pytest.raises(DataError, match="regression"):
+        finished.evaluate(data)
+
+
+def test_a_run_is_a_start_for_another(finished: hs.Run, shapes: ModuleType) -> None:
+    run = hs.fit(shapes.arrays(10), **{**shapes.QUICK, "model": f"run:{finished.path}"}, strategy="probe")
+    assert run.data["model"]["reference"] == f"run:{finished.path}"
+    assert run.metrics["test"]["accuracy"]["value"] is not None
+
+
+def test_resume_of_a_finished_run_changes_nothing_but_completes_it(finished: hs.Run, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(finished.path, copied)
+    before = {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()}
+    assert hs.resume(copied).metrics == finished.metrics
+    assert {p: p.read_bytes() for p in copied.rglob("*") if p.is_file()} == before
+    # Killed between report.json and report.html.
+    (copied / "report.html").unlink()
+    hs.resume(copied)
+    assert (copied / "report.html").exists()
+
+
+def test_an_unfinished_run_of_objects_asks_for_them_again(finished: hs.Run, shapes: ModuleType, tmp_path: Path) -> None:
+    run = hs.fit(shapes.arrays(10), **shapes.QUICK, strategy="full")
+    (run.path / "report.json").unlink()
+    with pytest.raises(ConfigError, match="given as an object"):
+        hs.resume(run.path)
+    with pytest.raises(HeadstartError, match="changed since"):
+        hs.resume(run.path, shapes.arrays(10, start=3))
+    weights = (run.path / "bundle" / "model.safetensors").read_bytes()
+    again = hs.resume(run.path, shapes.arrays(10))
+    assert (again.path / "bundle" / "model.safetensors").read_bytes() == weights
+    assert again.metrics == run.metrics
+
+
+def test_folders_that_are_no_runs(tmp_path: Path, finished: hs.Run, shapes: ModuleType) -> None:
+    for verb in (hs.resume, hs.report, hs.Run):
+        with pytest.raises(StoreError, match="not a run folder"):
+            verb(tmp_path)
+    with pytest.raises(StoreError, match="neither a run nor a bundle"):
+        hs.predict(tmp_path, ["x.png"])
+    with pytest.raises(StoreError, match="finished run"):
+        hs.fit(shapes.arrays(4), **shapes.QUICK, out=finished.path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    with pytest.raises(StoreError, match="not empty"):
+        hs.fit(shapes.arrays(4), **shapes.QUICK, out=tmp_path / "full")
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
