@@ -127,7 +127,8 @@ def screen(
 
     The first size is probed everywhere; further sizes only at the places that did well there. Among places whose
     metric lies within one standard error of the best, the one with the lowest loss is taken. Among sizes, the smaller
-    is taken unless the larger gains more than a standard error, in the metric or in the loss.
+    is taken unless the larger gains more than a standard error (less where samples are few and the larger costs
+    little), in the metric or in the loss.
 
     Parameters
     ----------
@@ -189,7 +190,9 @@ def _larger_pays(
     have = ~(np.isnan(a).any(1) | np.isnan(b).any(1))
     losses = sample_losses(task, labels[have], a[have]) - sample_losses(task, labels[have], b[have])
     less, spread = float(losses.mean()), float(losses.std() / np.sqrt(max(1, len(losses))))
-    pays = gain > max(error, LEAST_GAIN) or (less > spread and gain > -error)
+    # Few samples make standard errors large and the larger size cheap: the doubt that a gain must exceed shrinks too.
+    doubt = min(1.0, len(losses) / MOST_SAMPLES)
+    pays = gain > max(doubt * error, LEAST_GAIN) or (less > doubt * spread and gain > -doubt * error)
     why = (
         f"{large.size} px instead of {small.size} px changes the probe's {metric} by {gain:+.3f} (standard error "
         f"{error:.3f}) and its loss by {-less:+.3f} ({spread:.3f}): "

@@ -51,7 +51,7 @@ COMMON = {
         "clip": 1.0,
         "bn": "freeze",
         "ema": 0.99,
-        "steps": 300,
+        "steps": 240,
         "most_epochs": 30,
         "least_epochs": 3,
         "spare": 0.0,

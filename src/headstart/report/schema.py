@@ -151,6 +151,7 @@ class WorstSample(_Part):
 class Guard(_Part):
     verdict: str = ""
     gap: Estimate | None = None
+    part: str | None = None
     compared_with: str = ""
     text: str = ""
 

@@ -39,9 +39,7 @@ class Average:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         now = trained_tensors(model)
-        torch._foreach_lerp_(
-            [self.shadow[n] for n in self.shadow], [now[n].detach() for n in self.shadow], 1 - decay
-        )
+        torch._foreach_lerp_([self.shadow[n] for n in self.shadow], [now[n].detach() for n in self.shadow], 1 - decay)
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[None]:

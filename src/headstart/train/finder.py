@@ -36,15 +36,10 @@ def suggest(model: Model, reader: Reader, work: Work, settings: Settings) -> tup
     factor, reason
         None where the loss never fell by a twentieth of its start: then there is no suggestion.
     """
-    kept = {
-        n: t.detach().clone()
-        for n, t in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()
-    }
+    kept = {n: t.detach().clone() for n, t in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()}
     requires = {n: p.requires_grad for n, p in model.named_parameters()}
     feeds = all_feeds(work.objectives)
-    ctx = Context(
-        model, reader, settings.seed, settings.device, feeds=feeds, teacher=copy.deepcopy(model).eval()
-    )
+    ctx = Context(model, reader, settings.seed, settings.device, feeds=feeds, teacher=copy.deepcopy(model).eval())
     optimizer = make_optimizer(parameter_groups(model, work.phase), settings.device)
     factors = np.geomspace(LOWEST, HIGHEST, STEPS)
     streams = {
@@ -67,9 +62,7 @@ def suggest(model: Model, reader: Reader, work: Work, settings: Settings) -> tup
 
                 with norms_in_float32(model, settings.dtype, settings.device):
                     logs = work.update(Step(model, terms, [1.0], optimizer, work.phase.clip))
-                losses.append(
-                    math.fsum(v for k, v in logs.items() if k not in ("gradient_norm", "clipped", "skipped"))
-                )
+                losses.append(math.fsum(v for k, v in logs.items() if k not in ("gradient_norm", "clipped", "skipped")))
                 advance(1)
                 if not math.isfinite(losses[-1]) or losses[-1] > 4 * max(losses[0], 1e-3):
                     break

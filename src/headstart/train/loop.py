@@ -215,10 +215,7 @@ class Trainer:
             self._log_step(state, logs)
             advance(1, f"loss {logs['loss']:.3f}")
             if clock.step < (clock.epoch + 1) * clock.steps_per_epoch:
-                if (
-                    self._interrupted.is_set()
-                    or time.monotonic() - self._last_checkpoint > self.settings.every
-                ):
+                if self._interrupted.is_set() or time.monotonic() - self._last_checkpoint > self.settings.every:
                     self._save(state)
                 self._stop_if_interrupted()
         clock.epoch += 1
@@ -245,11 +242,7 @@ class Trainer:
         step = Step(self.model, terms, [s / sum(sizes) for s in sizes], state.optimizer, work.phase.clip)
         with norms_in_float32(self.model, settings.dtype, settings.device):
             logs = work.update(step)
-        names = [
-            n
-            for n in logs
-            if n not in ("gradient_norm", "clipped", "skipped") and not n.startswith("weight.")
-        ]
+        names = [n for n in logs if n not in ("gradient_norm", "clipped", "skipped") and not n.startswith("weight.")]
         logs["loss"] = math.fsum(logs[n] for n in names)
         if state.average is not None:
             state.average.update(self.model)
@@ -277,9 +270,7 @@ class Trainer:
                 "step": clock.step - 1,
                 "epoch": clock.epoch,
                 "loss": logs["loss"],
-                "terms": {
-                    n: v for n, v in logs.items() if n not in ("loss", "gradient_norm", "clipped", "skipped")
-                },
+                "terms": {n: v for n, v in logs.items() if n not in ("loss", "gradient_norm", "clipped", "skipped")},
                 "rates": {g["name"]: g["lr"] for g in state.optimizer.param_groups},
                 "gradient_norm": logs.get("gradient_norm"),
                 "seconds": round(time.monotonic() - self._start, 3),
@@ -309,12 +300,13 @@ class Trainer:
             record["note"] = "clipped at nearly every step"
         if state.skipped:
             record["skipped_steps"] = state.skipped
-        if self.validate is not None:
+        last = clock.epoch >= min(phase.epochs, phase.stop_after or phase.epochs)
+        if self.validate is not None and (clock.epoch % phase.validate_every == 0 or last):
             state.judge("raw", record)
             if state.average is not None:
                 with state.average.swapped_in(self.model):
                     state.judge("average", record)
-            state.since_best = 0 if state.improved else state.since_best + 1
+            state.since_best = 0 if state.improved else state.since_best + phase.validate_every
             state.improved = False
             if phase.patience is not None and state.since_best >= phase.patience:
                 state.done = True
@@ -411,11 +403,7 @@ class _PhaseState:
         phase, device = self.work.phase, self.trainer.settings.device
         epoch, skip = self.clock.epoch, first * phase.accumulate
         streams = {
-            name: (
-                self.reader.epoch(f, epoch, phase.batch_size, skip)
-                if f.paces
-                else self._endless(f, epoch, skip)
-            )
+            name: (self.reader.epoch(f, epoch, phase.batch_size, skip) if f.paces else self._endless(f, epoch, skip))
             for name, f in self.feeds.items()
         }
         pacer = next(name for name, f in self.feeds.items() if f.paces)

@@ -115,13 +115,9 @@ def all_feeds(objectives: Sequence[Objective]) -> dict[str, Feed]:
     for objective in objectives:
         for feed in objective.feeds:
             if feeds.setdefault(feed.name, feed) != feed:
-                raise ValueError(
-                    f"objectives disagree about feed {feed.name!r}: {feeds[feed.name]} and {feed}"
-                )
+                raise ValueError(f"objectives disagree about feed {feed.name!r}: {feeds[feed.name]} and {feed}")
     if sum(f.paces for f in feeds.values()) != 1:
-        raise ValueError(
-            f"exactly one feed must define the epoch; got {[f.name for f in feeds.values() if f.paces]}"
-        )
+        raise ValueError(f"exactly one feed must define the epoch; got {[f.name for f in feeds.values() if f.paces]}")
     return feeds
 
 

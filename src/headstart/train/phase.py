@@ -36,6 +36,8 @@ class Phase:
         Decay of an exponential moving average of the weights; None keeps none.
     patience
         Epochs without a better validation before stopping; None never stops early.
+    validate_every
+        Epochs from one validation to the next; the last epoch is always validated.
     keep
         "best" ends with the weights that validated best (raw or averaged), "last" with the last raw weights,
         "average" with the averaged ones.
@@ -57,6 +59,7 @@ class Phase:
     bn: Literal["freeze", "adapt"] = "freeze"
     average: float | None = None
     patience: int | None = None
+    validate_every: int = 1
     keep: Literal["best", "last", "average"] = "best"
     cut: str | None = None
 

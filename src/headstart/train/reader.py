@@ -102,9 +102,7 @@ class Reader:
         samples = self.samples(part, index)
         made: dict[str, State] = {}
         for view in views:
-            states = [
-                self.backbone.preprocess(s, view, derive(self.seed, epoch, s.id, view)) for s in samples
-            ]
+            states = [self.backbone.preprocess(s, view, derive(self.seed, epoch, s.id, view)) for s in samples]
             made[view] = self.backbone.collate(states)
         where = torch.as_tensor(np.asarray(index, dtype=np.int64))
         values: dict[str, Tensor] = {}

@@ -122,9 +122,7 @@ class Alternate(_Stateless):
                 for i, share in enumerate(step.shares):
                     terms = step.terms(i, names)
                     losses = terms.flat()
-                    total = torch.stack(
-                        [-losses[n[1:]] if n.startswith("-") else losses[n] for n in turn.losses]
-                    ).sum()
+                    total = torch.stack([-losses[n[1:]] if n.startswith("-") else losses[n] for n in turn.losses]).sum()
                     (total * share).backward(inputs=wanted)
                     step.note(Terms({n: losses[n] for n in names}), share / turn.times)
                 step.apply()
@@ -158,14 +156,10 @@ class Gramian(_Stateless):
             if terms.shared is None:
                 raise ValueError("the objective gives no shared representation: Terms.shared")
             losses = list(terms.tasks.values())
-            rows = [
-                torch.autograd.grad(loss, terms.shared, retain_graph=True)[0].flatten() for loss in losses
-            ]
+            rows = [torch.autograd.grad(loss, terms.shared, retain_graph=True)[0].flatten() for loss in losses]
             jacobian = torch.stack(rows)
             weights = self.weigh(jacobian @ jacobian.T)
-            own = [
-                p for p in (*step.model.heads.parameters(), *step.model.parts.parameters()) if p.requires_grad
-            ]
+            own = [p for p in (*step.model.heads.parameters(), *step.model.parts.parameters()) if p.requires_grad]
             for loss in losses:
                 (loss * share).backward(inputs=own, retain_graph=True)
             direction = (weights @ jacobian).view_as(terms.shared) * share

@@ -20,6 +20,7 @@ from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
 from headstart.features.extract import batch_for
 from headstart.features.probe import class_weights, fit_probe, label_scale, score
+from headstart.features.screen import sample_losses
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Loss, Supervised
 from headstart.models.backbone import Backbone
@@ -81,8 +82,10 @@ def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None
 
 
 def augmentation_of(job: Job, mirror: bool) -> Augmentation | None:
-    """The policy asked for; "auto" is light. None is no augmentation."""
-    name = "light" if job.options.augment == "auto" else job.options.augment
+    """The policy asked for; "auto" is strong where data are few, else light. None is no augmentation."""
+    name = job.options.augment
+    if name == "auto":
+        name = "strong" if job.few else "light"
     if name == "none":
         return None
     return replace(POLICIES[name], flip=0.5 if mirror else 0.0)
@@ -281,24 +284,22 @@ def _two_folds(
     """Out-of-fold logits, and the strategy cut to the epoch that the folds' curves chose."""
     n = len(job.parts["train"])
     last = len(strategy.phases) - 1
-    curves: list[dict[tuple[int, str], tuple[float, float]]] = []
+    labels, halves = job.labels("train"), job.halves.numpy()
+    held: dict[tuple[int, str], np.ndarray] = {}
     for fold in range(FOLDS_OF_FEW):
-        _, history = _run(job, strategy, start, mirror, strategy.name, fold, "held")
-        phase = strategy.phases[last].name
-        curve: dict[tuple[int, str], tuple[float, float]] = {}
-        sign = 1 if job.metric.higher_is_better else -1
-        for record in (r for r in history.epochs if r["phase"] == phase):
-            curve[record["epoch"], "raw"] = (sign * record["validation_metric"], -record["validation_loss"])
-            if "ema_metric" in record:
-                curve[record["epoch"], "average"] = (sign * record["ema_metric"], -record["ema_loss"])
-        curves.append(curve)
-    shared = set(curves[0]) & set(curves[1])
-    # The log loss decides: over two halves of little data the metric's steps are too coarse to choose an epoch by.
-    epoch, kind = max(shared, key=lambda k: (float(np.mean([c[k][1] for c in curves])), k[0]))
-    logits = np.full((n, job.task.outputs), np.nan, dtype=np.float32)
-    for fold in range(FOLDS_OF_FEW):
-        path = job.folder.checkpoints / f"{strategy.name}-fold{fold}-epochs" / f"{last}-{epoch}-{kind}.safetensors"
-        logits[(job.halves == fold).numpy()] = load_tree(path).numpy()
+        _run(job, _judged_rarely(strategy), start, mirror, strategy.name, fold, "held")
+        for path in (job.folder.checkpoints / f"{strategy.name}-fold{fold}-epochs").glob(f"{last}-*.safetensors"):
+            _, epoch, kind = path.stem.split("-")
+            logits = held.setdefault((int(epoch), kind), np.full((n, job.task.outputs), np.nan, dtype=np.float32))
+            logits[halves == fold] = load_tree(path).numpy()
+    judged = halves >= 0
+    whole = {key: logits for key, logits in held.items() if not np.isnan(logits[judged]).any()}
+    # The loss at its best temperature decides: over little data the metric's steps are too coarse to choose an epoch
+    # by, and a temperature is fitted afterwards anyway.
+    (epoch, kind), logits = min(
+        whole.items(),
+        key=lambda item: (float(sample_losses(job.task, labels[judged], item[1][judged]).mean()), -item[0][0]),
+    )
     final = replace(
         strategy.phases[last],
         stop_after=epoch + 1,
@@ -312,6 +313,11 @@ def _two_folds(
     )
     progress().say(notes[-1])
     return logits, replace(strategy, phases=(*earlier, final))
+
+
+def _judged_rarely(strategy: Strategy) -> Strategy:
+    """About six validations per phase: over many short epochs, judging each would cost as much as training."""
+    return replace(strategy, phases=tuple(replace(p, validate_every=max(1, p.epochs // 6)) for p in strategy.phases))
 
 
 def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:

@@ -37,6 +37,7 @@ def verdict(
             "verdict": "inconclusive",
             "gap": gap.as_json(),
             "compared_with": name,
+            "part": part,
             "text": f"{metric.name} is not defined on the {part} part.",
         }
     if sign < 0:
@@ -55,5 +56,6 @@ def verdict(
         "verdict": said,
         "gap": {"value": value, "low": low, "high": high},
         "compared_with": name,
+        "part": part,
         "text": text,
     }

@@ -214,7 +214,8 @@ def _about_data(job: Job) -> dict[str, Any]:
     return {
         "name": job.dataset.name,
         "modality": job.dataset.schema.modality,
-        "samples": len(job.dataset),
+        "samples": sum(len(job.parts[part]) for part in own),
+        "available": len(job.dataset),
         "parts": {part: len(job.parts[part]) for part in own},
         "protocol": job.splits.protocol,
         "counts": {part: _counts(job, part) for part in own},

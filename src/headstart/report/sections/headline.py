@@ -98,10 +98,11 @@ def gap_text(report: Report) -> str:
     words = metric_words(report.deciding)
     show = _points if words.percent else _signed
     range_ = _range(guard.gap, show)
+    where = "the test part" if guard.part == "test" else "validation data"
     against = baseline_title(guard.compared_with, report.task.kind).lower() if guard.compared_with else "the baseline"
     unit = " points" if words.percent else ""
     title = words.title if words.title.isupper() else words.title.lower()
-    return f"{show(guard.gap.value)}{unit} of {title}{range_} compared with: {against}, on validation data"
+    return f"{show(guard.gap.value)}{unit} of {title}{range_} compared with: {against}, on {where}"
 
 
 def _points(value: float) -> str:
