@@ -1,0 +1,206 @@
+"""Every strategy trains exactly the stages it names, at the rates it names; the rest stays bit-identical."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.core.errors import ConfigError
+from headstart.core.registry import get, methods
+from headstart.data import load_data
+from headstart.data.dataset import Dataset
+from headstart.finetune import Situation, make_strategy
+from headstart.finetune.strategies import epochs_for, rates
+from headstart.finetune.supervised import Supervised
+from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
+from headstart.models.model import Head, Model
+from headstart.train.loop import MemoryLog, Settings, Trainer, Work
+from headstart.train.modes import make_optimizer, parameter_groups, set_train_mode
+from headstart.train.phase import Phase, Strategy
+from headstart.train.reader import Reader
+from headstart.train.schedule import make_schedule
+
+NAMES = [m.name for m in methods("strategy")]
+NETWORKS = ["test_resnet", "test_vit"]
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@cache
+def data() -> Dataset:
+    pictures = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
+    return load_data((pictures, np.arange(16) % 2))
+
+
+def opened(network: str) -> TracedBackbone:
+    return open_vision(parse_reference(f"scratch:timm:{network}"), Wanted(size=32))
+
+
+def situation(backbone: TracedBackbone, **chosen: Any) -> Situation:
+    sizes = {name: sum(p.numel() for p in ps) for name, ps in backbone.stage_parameters().items()}
+    return Situation(sizes, backbone.family, 16, {"epochs": 1, "batch_size": 8, "ema": 0.5, "warmup": 0.0, **chosen})
+
+
+def trained(network: str, phase: Phase) -> tuple[Model, dict[str, torch.Tensor], MemoryLog]:
+    backbone = opened(network)
+    model = Model(backbone, {"label": Head(int(backbone.net.num_features), 2)})
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    log = MemoryLog()
+    work = Work(phase, [Supervised(data().schema.tasks)])
+    Trainer(model, Reader({"train": data()}, backbone, 0), [work], Settings(), log=log).run()
+    return model, before, log
+
+
+def stage_of_tensor(model: Model) -> dict[str, str]:
+    """Name of each tensor of the model -> the stage it belongs to, or "head"."""
+    owners: dict[int, str] = {}
+    for stage, module in model.backbone.stages.items():
+        for tensor in (*module.parameters(), *module.buffers()):
+            owners.setdefault(id(tensor), stage)
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {n: owners.get(id(t), "head") for n, t in named.items() if n.startswith(("backbone.net", "heads"))}
+
+
+CASES = [(n, s) for n in NETWORKS for s in NAMES if s != "probe"]
+
+
+def test_the_registered_ones() -> None:
+    assert NAMES == ["probe", "partial", "full", "gradual", "lp-ft"]
+    assert make_strategy("probe", situation(opened("test_resnet"))) == Strategy("probe", (), "probe")
+
+
+@pytest.mark.parametrize(("network", "name"), CASES)
+@pytest.mark.parametrize("bn", ["freeze", "adapt"])
+def test_trains_exactly_what_it_names(network: str, name: str, bn: str) -> None:
+    for phase in make_strategy(name, situation(opened(network), bn=bn)).phases:
+        model, before, log = trained(network, phase)
+        stages = stage_of_tensor(model)
+        moved: dict[str, list[str]] = {}
+        for tensor, value in model.state_dict().items():
+            if tensor in stages and not torch.equal(before[tensor], value):
+                moved.setdefault(stages[tensor], []).append(tensor)
+        assert set(moved) == set(phase.rates), phase.name
+        moved_statistics = {s for s, ts in moved.items() if any(t.endswith(STATISTICS) for t in ts)}
+        with_norms = {stages[t] for t in stages if t.endswith(STATISTICS)} & set(phase.rates)
+        assert moved_statistics == (with_norms if bn == "adapt" else set())
+        for record in (r for r in log.records if r["kind"] == "step"):
+            factor = make_schedule(phase.schedule, phase.warmup)(record["step"] / 2)
+            assert record["rates"] == pytest.approx({k: v * factor for k, v in phase.rates.items()})
+
+
+@pytest.mark.parametrize(("network", "name"), CASES)
+def test_groups_modes_and_decay(network: str, name: str) -> None:
+    backbone = opened(network)
+    for phase in make_strategy(name, situation(backbone, weight_decay=0.3)).phases:
+        model = Model(backbone, {"label": Head(int(backbone.net.num_features), 2)})
+        groups = parameter_groups(model, phase)
+        named = model.groups()
+        expected = {id(p): n for n in phase.rates for p in named[n]}
+        given = {id(p): g for g in groups for p in g["params"]}
+        assert sum(len(g["params"]) for g in groups) == len(given) == len(expected)
+        assert given.keys() == expected.keys()
+        for g in groups:
+            for p in g["params"]:
+                assert expected[id(p)] == g["name"]
+                assert g["lr"] == phase.rates[g["name"]]
+                assert g["weight_decay"] == (0.3 if p.dim() > 1 else 0.0)
+        for name_, p in model.named_parameters():
+            assert p.requires_grad == (id(p) in expected), name_
+        model.train()  # as if anything had called it
+        native = {id(m) for m in backbone.net.modules()}
+        set_train_mode(model, phase)
+        for stage, module in model.backbone.stages.items():
+            if stage not in phase.rates:
+                assert not any(m.training for m in module.modules() if id(m) in native)
+            else:
+                assert any(m.training for m in module.modules() if id(m) in native)
+        assert make_optimizer(groups, torch.device("cpu")).defaults["lr"] == 0
+
+
+def test_norms_and_biases_keep_their_size_under_decay() -> None:
+    """With no gradient, decay shrinks matrices and leaves vectors as they are."""
+    model = Model(opened("test_resnet"), {"label": Head(8, 2)})
+    phase = Phase("p", dict.fromkeys([*model.backbone.stages, "head"], 0.1), 1, weight_decay=0.5)
+    optimizer = make_optimizer(parameter_groups(model, phase), torch.device("cpu"))
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for name, p in model.named_parameters():
+        shrunk = before[name] * (1 - 0.1 * 0.5) if p.dim() > 1 else before[name]
+        assert torch.allclose(p, shrunk, atol=1e-7), name
+
+
+def test_shapes_of_the_strategies() -> None:
+    backbone = opened("test_vit")
+    names = list(backbone.stages)
+    s = situation(backbone, lr=1.0, layer_decay=0.5, epochs=10)
+    (partial,) = make_strategy("partial", s).phases
+    assert list(partial.rates) == [*names[-2:], "head"]
+    (full,) = make_strategy("full", s).phases
+    assert full.rates == {**{n: 0.5 ** (len(names) - 1 - i) for i, n in enumerate(names)}, "head": 3.0}
+    gradual = make_strategy("gradual", s).phases
+    depths = [len(p.rates) - 1 for p in gradual]
+    assert depths == [0, 1, 2, 3, 4, len(names)]
+    assert all(set(a.rates) < set(b.rates) for a, b in itertools.pairwise(gradual))
+    assert sum(p.epochs for p in gradual) == 10
+    lp_ft = make_strategy("lp-ft", s)
+    assert (lp_ft.head, list(lp_ft.phases[0].rates)) == ("probe", [*names, "head"])
+
+
+def test_of_a_cnn_lp_ft_spares_the_cheap_start() -> None:
+    situation_ = Situation({"stem": 10, "a": 15, "b": 100, "c": 900}, "cnn", 100)
+    assert list(make_strategy("lp-ft", situation_).phases[0].rates) == ["b", "c", "head"]
+    spared = Situation(situation_.stages, "cnn", 100, {"spare": 0.0})
+    assert list(make_strategy("lp-ft", spared).phases[0].rates) == ["stem", "a", "b", "c", "head"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("family", ["cnn", "transformer", "rnn"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_any_depth_and_family(name: str, family: str, count: int) -> None:
+    stages = {f"s{i}": 10 for i in range(count)}
+    if name == "partial" and count == 1:
+        with pytest.raises(ConfigError, match="has 1 stages; --last-k 2"):
+            make_strategy(name, Situation(stages, family, 50))
+        return
+    strategy = make_strategy(name, Situation(stages, family, 50))
+    assert Strategy.from_json(strategy.as_json()) == strategy
+    for phase in strategy.phases:
+        assert set(phase.rates) <= {*stages, "head"}
+        assert "head" in phase.rates
+        assert all(r > 0 for r in phase.rates.values())
+        assert phase.epochs >= 1
+    if strategy.phases:
+        lr = get("strategy", name).defaults_for(family)["lr"]
+        assert strategy.phases[-1].rates[f"s{count - 1}"] == lr
+
+
+def test_rates_rise_towards_the_head() -> None:
+    made = rates(["a", "b", "c", "d"], 1e-3, 0.7, 3e-3)
+    values = list(made.values())
+    assert values == sorted(values)
+    assert made["b"] / made["c"] == pytest.approx(0.7)
+
+
+def test_fewer_samples_get_more_epochs() -> None:
+    settings = get("strategy", "full").defaults_for("cnn")
+    epochs = [epochs_for(n, settings) for n in (50, 500, 4000, 100_000)]
+    assert epochs == sorted(epochs, reverse=True)
+    assert settings["least_epochs"] <= epochs[-1] <= epochs[0] <= settings["most_epochs"]
+    assert epochs_for(50, {**settings, "epochs": 7}) == 7
+
+
+def test_unknown_names_give_near_ones() -> None:
+    with pytest.raises(ConfigError, match="'lp-ft'"):
+        make_strategy("lpft", situation(opened("test_resnet")))
+
+
+def test_a_rate_for_no_stage_is_refused() -> None:
+    model = Model(opened("test_resnet"), {"label": Head(8, 2)})
+    with pytest.raises(ConfigError, match=r"'layer5'(?s:.*)'layer4'"):
+        parameter_groups(model, Phase("p", {"layer5": 1.0}, 1))
