@@ -31,7 +31,7 @@ def test_predict_repeats_the_predictions_of_the_run(finished: hs.Run) -> None:
         kept = rows.loc["test:" + Path(row["id"]).relative_to(held).as_posix()]
         assert row["predicted"] == kept["predicted"]
         assert row["confidence"] == pytest.approx(kept["confidence"], abs=1e-5)
-        assert [t["class"] for t in row["top"]][0] == row["predicted"]
+        assert row["top"][0]["class"] == row["predicted"]
         for entry in row["top"]:
             assert entry["probability"] == pytest.approx(kept[f"p_{entry['class']}"], abs=1e-5)
 

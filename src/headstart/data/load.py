@@ -96,10 +96,9 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     options = _with_named(options or LoadOptions(), named)
     if isinstance(source, Dataset):
         if options != LoadOptions():
-            raise ConfigError(
-                "These data are loaded already.", "Give such options to load_data, where they are read."
-            )
+            raise ConfigError("These data are loaded already.", "Give such options to load_data, where they are read.")
         return source
+    _check_columns(source, options)
     raw = read_raw(source, options)
     given = {"validation": options.valid, "test": options.test}
     if any(extra is not None for extra in given.values()):
@@ -140,9 +139,7 @@ def load_inputs(inputs: Any, image: str | None = None) -> Dataset:
         first = f": {raw.source.describe(bad[0])}: {facts[bad[0]].problem}" if bad else ""
         raise DataError(f"None of the {len(facts)} pictures can be read{first}.", "Check the files.")
     channels = max(facts[row].channels for row in good)
-    return Dataset(
-        raw.name, Schema("image", (), channels=channels), Content(raw.source, raw.ids), good, raw.notes
-    )
+    return Dataset(raw.name, Schema("image", (), channels=channels), Content(raw.source, raw.ids), good, raw.notes)
 
 
 def read_raw(source: Any, options: LoadOptions) -> Raw:
@@ -164,6 +161,21 @@ def read_raw(source: Any, options: LoadOptions) -> Raw:
     return read_object(source, _columns(options))
 
 
+def _check_columns(source: Any, options: LoadOptions) -> None:
+    """Only tables have columns; a group that was asked for and not kept together would be a leak."""
+    path = Path(source).expanduser() if isinstance(source, str | Path) else None
+    sample = isinstance(source, str) and source.startswith("sample:")
+    if not (sample or isinstance(source, tuple) or (path is not None and path.is_dir())):
+        return
+    what = "samples" if sample else "folders" if path is not None else "arrays"
+    for name in ("image", "label", "labels", "group", "time"):
+        if getattr(options, name):
+            raise ConfigError(
+                f"{name} names a column ({getattr(options, name)!r}), and {what} have none.",
+                "Give a table of pictures (CSV, JSONL, Parquet or a pandas frame) with that column.",
+            )
+
+
 def _columns(options: LoadOptions) -> Columns:
     labels = options.labels or ((options.label,) if options.label else ())
     return Columns(options.image, labels, options.group, options.time, options.task)
@@ -178,9 +190,7 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
     if isinstance(options.labels, str):
         options = replace(options, labels=tuple(name.strip() for name in options.labels.split(",")))
     if options.label and options.labels:
-        raise ConfigError(
-            "Both label and labels are given.", "Name one label column, or several with labels."
-        )
+        raise ConfigError("Both label and labels are given.", "Name one label column, or several with labels.")
     if options.bad_images not in ("skip", "refuse"):
         raise ConfigError(f"bad_images cannot be {options.bad_images!r}.", "Use 'skip' or 'refuse'.")
     if options.task not in ("auto", "single-label", "multi-label", "regression"):
@@ -199,17 +209,13 @@ def _raw_inputs(inputs: Any, image: str | None) -> Raw:
         return Raw("arrays", pictures, [str(i) for i in range(len(pictures))])
     if isinstance(inputs, str | Path):
         text = str(inputs)
-        if text.startswith("sample:") or (
-            Path(text).is_file() and Path(text).suffix.lower() in TABLE_SUFFIXES
-        ):
+        if text.startswith("sample:") or (Path(text).is_file() and Path(text).suffix.lower() in TABLE_SUFFIXES):
             return _table_of_pictures(text, image)
         inputs = [inputs]
     if not isinstance(inputs, Sequence):
         return _table_of_pictures(inputs, image)
     if not len(inputs):
-        raise DataError(
-            "There is nothing to predict on: the list of pictures is empty.", "Name files or folders."
-        )
+        raise DataError("There is nothing to predict on: the list of pictures is empty.", "Name files or folders.")
     if all(isinstance(item, str | Path) for item in inputs):
         paths = [path for item in inputs for path in _expand(str(item))]
         return Raw("pictures", FileSource(paths), _unique([path.as_posix() for path in paths]))
@@ -230,15 +236,11 @@ def _expand(text: str) -> list[Path]:
     if path.is_dir():
         found = picture_files(path)
         if not found:
-            raise DataError(
-                f"There are no pictures below {path}.", "Name picture files or a folder with some."
-            )
+            raise DataError(f"There are no pictures below {path}.", "Name picture files or a folder with some.")
         return found
     if any(mark in text for mark in "*?[") and not path.exists():
         root = Path(path.anchor) if path.is_absolute() else Path()
-        found = sorted(
-            p for p in root.glob(str(path.relative_to(root) if path.anchor else path)) if p.is_file()
-        )
+        found = sorted(p for p in root.glob(str(path.relative_to(root) if path.anchor else path)) if p.is_file())
         if not found:
             raise DataError(f"No file matches {text}.", "Check the pattern.")
         return found

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.core.errors import ConfigError
+from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.notes import Notes
 from headstart.data import Dataset, LoadOptions, SplitOptions, Splits, Task, load_data, make_splits
 from headstart.data.augment import Augmentation
@@ -204,14 +204,19 @@ def _assignment(train: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -
     return fold_numbers(len(train), [(fit, np.array([place[int(r)] for r in held])) for fit, held in folds])
 
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
 def choose_device(asked: str) -> torch.device:
     """The device asked for; "auto" is CUDA where there is one, else the CPU (Apple's MPS is opt-in and untested).
 
     Raises
     ------
     ConfigError
-        When it is not there.
+        When it is not there, or is none.
     """
+    if asked not in DEVICES:
+        raise ConfigError(f"There is no device {asked!r}.", did_you_mean(asked, DEVICES))
     cuda = torch.cuda.is_available()
     if asked == "cuda" and not cuda:
         raise ConfigError("There is no CUDA device here.", "Use --device cpu; `headstart doctor` says what torch sees.")

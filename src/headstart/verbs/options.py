@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from headstart.core.errors import ConfigError, did_you_mean
+from headstart.core.errors import ConfigError, did_you_mean, near_names
 
 DEFAULT_MODEL = "sample:efficientnet_lite0"
 
@@ -15,7 +16,7 @@ DEFAULT_MODEL = "sample:efficientnet_lite0"
 class FitOptions(BaseModel):
     """Everything that a person can say about a run; the defaults are what the documentation calls the default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # data
     modality: Literal["image"] | None = None
@@ -42,9 +43,9 @@ class FitOptions(BaseModel):
     last_k: int = Field(2, ge=1, description="stages that `partial` trains")
     metric: str = Field("auto", description="the metric that decides")
     epochs: int | None = Field(None, ge=1)
-    lr: float | Literal["auto", "find"] = "auto"
+    lr: Annotated[float, Field(gt=0)] | Literal["auto", "find"] = "auto"
     layer_decay: float | None = Field(None, gt=0, le=1, description="factor of the rate from a stage to the one before")
-    batch_size: int | Literal["auto"] = "auto"
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     accumulate: int = Field(1, ge=1)
     schedule: Literal["auto", "cosine", "one-cycle", "slanted-triangular", "constant"] = "auto"
     warmup: float | None = Field(None, ge=0, lt=1, description="share of the steps")
@@ -93,10 +94,27 @@ def make_options(given: dict[str, Any]) -> FitOptions:
     try:
         return FitOptions(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        hint = FitOptions.model_fields[key].description or ""
-        raise ConfigError(
-            f"Option {key!r} cannot be {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.",
-            hint,
-        ) from None
+        key = str(error.errors()[0]["loc"][0])
+        # An option that takes a number or a word has one fault for each.
+        faults = dict.fromkeys(_plainly(e) for e in error.errors() if e["loc"][0] == key)
+        value = given[key]
+        words = [w for e in error.errors() if e["loc"][0] == key for w in _words(e)]
+        near = did_you_mean(value, words) if isinstance(value, str) and near_names(value, words) else ""
+        hint = near or FitOptions.model_fields[key].description or "`headstart fit --help` lists the options."
+        raise ConfigError(f"Option {key!r} cannot be {value!r}: it must be {' or '.join(faults)}.", hint) from None
+
+
+def _plainly(error: Any) -> str:
+    """What must be, in words."""
+    plain = {"int_parsing": "a whole number", "int_type": "a whole number", "int_from_float": "a whole number"}
+    plain |= {"float_parsing": "a number", "float_type": "a number", "finite_number": "a finite number"}
+    plain |= {"bool_parsing": "yes or no", "string_type": "a text"}
+    if error["type"] in plain:
+        return plain[error["type"]]
+    starts = ("Value error, must be ", "Value error, ", "Input should be ")
+    return next((error["msg"].removeprefix(s) for s in starts if error["msg"].startswith(s)), error["msg"])
+
+
+def _words(error: Any) -> list[str]:
+    """The words that an option takes."""
+    return re.findall(r"'([^']+)'", error["ctx"]["expected"]) if error["type"] == "literal_error" else []
