@@ -35,7 +35,8 @@ def extract(
     backbone
         In eval mode during the call; only run as deep as the places need.
     places
-        Stages and grids; None is every stage at grids 1 to 3 (pictures) within `MOST_DIMENSIONS`.
+        Stages and grids; None is every stage at grids 1 to 3 (pictures) within `MOST_DIMENSIONS`, and the last
+        stage at grid 1 however wide it is.
     view
         Which view of each sample.
 
@@ -56,7 +57,10 @@ def extract(
             with autocast(dtype, device):
                 state = backbone.begin(batch.to(device).views[view])
                 for name, state in backbone.walk(state, upto=deepest):  # noqa: B020
-                    grids = [g for s, g in wanted if s == name] if wanted is not None else _grids(backbone, state)
+                    if wanted is None:
+                        grids = _grids(backbone, state, last=name == names[-1])
+                    else:
+                        grids = [g for s, g in wanted if s == name]
                     for grid in grids:
                         rows.setdefault((name, grid), []).append(backbone.pool(state, grid).float().cpu())
             advance(len(batch))
@@ -68,8 +72,9 @@ def batch_for(size: int) -> int:
     return max(8, min(128, round(64 * (96 / size) ** 2 / 8) * 8))
 
 
-def _grids(backbone: Backbone, state: dict[str, Tensor]) -> list[int]:
+def _grids(backbone: Backbone, state: dict[str, Tensor], last: bool) -> list[int]:
+    """Grids within `MOST_DIMENSIONS`; grid 1 of the last stage always, since all others are compared with it."""
     width = backbone.pool({k: v for k, v in state.items() if k != "pooled"}, 1).shape[1]
     raster = backbone.dense(state)[0].shape[1] if backbone.input_spec.modality == "image" else 1
-    grids = [g for g in (1, 2, 3) if g == 1 or (g * g <= raster and width * g * g <= MOST_DIMENSIONS)]
-    return [g for g in grids if width * g * g <= MOST_DIMENSIONS]
+    fits = [g for g in (1, 2, 3) if g * g <= raster and width * g * g <= MOST_DIMENSIONS]
+    return sorted({1, *fits}) if last else fits
