@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -119,7 +119,8 @@ class _BarTask:
         self.bar.stop()
 
     def __call__(self, n: int = 1, note: str = "") -> None:
-        self.bar.update(self.id, advance=n, **({"note": note} if note else {}))
+        fields: dict[str, Any] = {"note": note} if note else {}
+        self.bar.update(self.id, advance=n, **fields)
 
 
 def best_progress() -> Progress:

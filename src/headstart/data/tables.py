@@ -180,7 +180,7 @@ def _pictures(table: Table, image: str, root: Path) -> tuple[PictureSource, list
     numbered = [str(row) for row in range(len(table))]
     if not (isinstance(cells, list) and cells and all(_is_path_or_missing(cell) for cell in cells)):
         return CellSource(cells, root), numbered
-    named = [None if pd.isna(cell) else str(cell) for cell in cells]
+    named: list[str | None] = [None if pd.isna(cell) else str(cell) for cell in cells]
     paths = [
         root / (f"(row {row} names no picture)" if cell is None else cell) for row, cell in enumerate(named)
     ]

@@ -42,7 +42,7 @@ class Situation:
         return {**defaults, **{k: v for k, v in self.chosen.items() if v is not None}}
 
 
-COMMON = {
+COMMON: dict[str, dict[str, Any]] = {
     "any": {
         "batch_size": 32,
         "schedule": "cosine",
@@ -95,7 +95,7 @@ def without_spared(stages: Mapping[str, int], share: float) -> list[str]:
     ['b', 'c']
     """
     total, before = sum(stages.values()), 0
-    kept = []
+    kept: list[str] = []
     for name, count in stages.items():
         before += count
         if kept or before > share * total:

@@ -24,6 +24,11 @@ class Head(nn.Module):
     `folded()` gives the plain linear layer with the same outputs.
     """
 
+    mean: Tensor
+    scale: Tensor
+    shift: Tensor
+    spread: Tensor
+
     def __init__(self, width: int, outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))

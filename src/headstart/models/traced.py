@@ -63,7 +63,7 @@ class Stage(nn.Module):
     def forward(self, s: State) -> State:
         x = s["x"]
         for unit in self.units:
-            x = first_tensor(unit(x))
+            x = first_tensor(unit(x))  # type: ignore[assignment]
         return {**s, "x": x}
 
 
@@ -159,7 +159,7 @@ class TracedBackbone(Backbone):
 
     def _finish(self, name: str, s: State) -> State:
         """Adds the network's own pooling after the last stage of a network that was not cut off."""
-        if self.ended_at is None and name == next(reversed(self.stages)) and self.native.pooled is not None:
+        if self.ended_at is None and name == list(self.stages)[-1] and self.native.pooled is not None:
             return {**s, "pooled": self.native.pooled(self.net, s["x"])}
         return s
 
@@ -180,7 +180,7 @@ class TracedBackbone(Backbone):
             if name == last and gate is not None:
                 handles.append(gate.register_forward_pre_hook(lambda _, args, name=name: catch(name, args)))
             elif name != last or self.ended_at is not None or order.index(last) < self._opaque - 1:
-                end = self.stages[name].units[-1]  # type: ignore[union-attr,index]
+                end: nn.Module = self.stages[name].units[-1]  # type: ignore[index,assignment]
                 handles.append(end.register_forward_hook(lambda _, __, out, name=name: catch(name, out)))
         try:
             caught[last] = self.native.features(self.net, x)
@@ -244,7 +244,7 @@ class TracedBackbone(Backbone):
         if names.index(stage) < self._opaque - 1:
             self._gate = [None]
         for name in later:
-            for unit in (*self.stages[name].units, *self.stages[name].also):  # type: ignore[union-attr,misc]
+            for unit in (*self.stages[name].units, *self.stages[name].also):  # type: ignore[misc]
                 if id(unit) not in kept:
                     empty = nn.Identity()
                     _replace(self.net, unit, empty)

@@ -149,16 +149,16 @@ def _open_timm(
 
 
 def wrap_timm(
-    net: nn.Module, spec: InputSpec, provenance: Provenance, has_source: bool = True
+    net: Any, spec: InputSpec, provenance: Provenance, has_source: bool = True
 ) -> TracedBackbone:
     """A timm network with its classifier taken off and its stages found."""
     classifier_name = classifier_of(net)
-    classifier = net.get_submodule(classifier_name) if classifier_name else None
+    classifier: Any = net.get_submodule(classifier_name) if classifier_name else None
     groups = _timm_groups(net, classifier_name)
     net.reset_classifier(0)
     head_parts = [n for n, _ in net.named_children()]
     native = Native(
-        features=lambda net, x: net.forward_features(x),
+        features=_timm_features,
         pooled=_timm_pooled,
         tail=head_parts,
         prefix_tokens=int(getattr(net, "num_prefix_tokens", 0)),
@@ -176,17 +176,21 @@ def wrap_timm(
     return backbone
 
 
-def _timm_pooled(net: nn.Module, features: Tensor) -> Tensor:
+def _timm_features(net: Any, x: Tensor) -> Tensor:
+    return net.forward_features(x)
+
+
+def _timm_pooled(net: Any, features: Tensor) -> Tensor:
     return net.forward_head(features, pre_logits=True)
 
 
-def classifier_of(net: nn.Module) -> str | None:
+def classifier_of(net: Any) -> str | None:
     """Native name of a timm network's classifier; None where there is none or more than one."""
     name = net.pretrained_cfg.get("classifier")
     return name if isinstance(name, str) and hasattr(net, "get_classifier") else None
 
 
-def _timm_groups(net: nn.Module, classifier: str | None) -> dict[str, object]:
+def _timm_groups(net: Any, classifier: str | None) -> dict[str, object]:
     """timm's own coarse groups of parameters, with trailing convolutions a group of their own."""
     from timm.models import group_parameters
 
@@ -228,7 +232,7 @@ def _check_timm_name(name: str) -> None:
 
 def _create_timm(
     name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int
-) -> nn.Module:
+) -> Any:
     import timm
 
     logging.getLogger("timm").setLevel(logging.ERROR)
@@ -253,7 +257,7 @@ def _create_timm(
             raise
 
 
-def _load_into(net: nn.Module, weights: dict[str, Tensor], arguments: dict[str, Any], what: str) -> None:
+def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], what: str) -> None:
     """Load a state dict, adapting channels and position embeddings as timm does; a missing classifier is fine."""
     from timm.models import adapt_input_conv
 
@@ -371,7 +375,7 @@ def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
     return wrap_transformers(net, spec, provenance)
 
 
-def wrap_transformers(net: nn.Module, spec: InputSpec, provenance: Provenance) -> TracedBackbone:
+def wrap_transformers(net: Any, spec: InputSpec, provenance: Provenance) -> TracedBackbone:
     """A vision network of transformers with its stages found."""
     interpolate = (
         {"interpolate_pos_encoding": True}
@@ -379,13 +383,13 @@ def wrap_transformers(net: nn.Module, spec: InputSpec, provenance: Provenance) -
         else {}
     )
 
-    def features(net: nn.Module, x: Tensor) -> Tensor:
+    def features(net: Any, x: Tensor) -> Tensor:
         return net(pixel_values=x, **interpolate).last_hidden_state
 
     tokens = _prefix_tokens(net, spec)
     has_pooler = getattr(net, "pooler", None) is not None
 
-    def pooled(net: nn.Module, final: Tensor) -> Tensor:
+    def pooled(net: Any, final: Tensor) -> Tensor:
         if has_pooler:
             return torch.flatten(net.pooler(final), 1)
         return (
@@ -400,13 +404,13 @@ def wrap_transformers(net: nn.Module, spec: InputSpec, provenance: Provenance) -
     return TracedBackbone(net, native, block_groups(net), spec, provenance)
 
 
-def _takes(net: nn.Module, argument: str) -> bool:
+def _takes(net: Any, argument: str) -> bool:
     import inspect
 
     return argument in inspect.signature(net.forward).parameters
 
 
-def _prefix_tokens(net: nn.Module, spec: InputSpec) -> int:
+def _prefix_tokens(net: Any, spec: InputSpec) -> int:
     patch = getattr(net.config, "patch_size", None)
     if not isinstance(patch, int):
         return 0
@@ -441,7 +445,7 @@ def _processor(name: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
 
 
 def from_module(
-    net: nn.Module,
+    net: Any,
     stages: Sequence[str],
     spec: InputSpec,
     features: Callable[[nn.Module, Tensor], Tensor] | None = None,

@@ -289,8 +289,8 @@ def _two_folds(
     for fold in range(FOLDS_OF_FEW):
         _run(job, _judged_rarely(strategy), start, mirror, strategy.name, fold, "held")
         for path in (job.folder.checkpoints / f"{strategy.name}-fold{fold}-epochs").glob(f"{last}-*.safetensors"):
-            _, epoch, kind = path.stem.split("-")
-            logits = held.setdefault((int(epoch), kind), np.full((n, job.task.outputs), np.nan, dtype=np.float32))
+            _, number, of = path.stem.split("-")
+            logits = held.setdefault((int(number), of), np.full((n, job.task.outputs), np.nan, dtype=np.float32))
             logits[halves == fold] = load_tree(path).numpy()
     judged = halves >= 0
     whole = {key: logits for key, logits in held.items() if not np.isnan(logits[judged]).any()}

@@ -50,7 +50,7 @@ def _plan(job: Job) -> dict[str, Any]:
     forward, training = _speeds(job, size)
     screening = sum(n["screen"] / forward * (s / size) ** 2 for s in sizes) + 8 * len(sizes)
     everything = n["train"] + n.get("validation", 0)
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"name": "screen", "detail": f"{n['screen']} samples at {', '.join(map(str, sizes))} px", "seconds": screening},
         {"name": "probe", "detail": f"{everything} samples once", "seconds": everything / forward + 5},
     ]
