@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -64,13 +65,9 @@ class RunFolder:
             if path.is_dir() and any(path.iterdir()):
                 run = cls(path)
                 if run.report.exists():
-                    raise StoreError(
-                        f"{path} holds a finished run.", "Give --out another folder, or remove it."
-                    )
+                    raise StoreError(f"{path} holds a finished run.", "Give --out another folder, or remove it.")
                 if run.config.exists():
-                    raise StoreError(
-                        f"{path} holds a run that has not ended.", f"Continue it: headstart resume {path}"
-                    )
+                    raise StoreError(f"{path} holds a run that has not ended.", f"Continue it: headstart resume {path}")
                 raise StoreError(f"{path} is not empty.", "Give --out a new folder.")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -156,7 +153,10 @@ class RunFolder:
 
 
 class JsonLines:
-    """metrics.jsonl: one record per line; a resumed run overwrites the tail that its checkpoint does not know."""
+    """metrics.jsonl: one record per line; a resumed training overwrites the tail that its checkpoint does not know.
+
+    Several trainings share the file, so positions count the records of one: those that contain `mine`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -168,10 +168,27 @@ class JsonLines:
         except OSError as error:
             raise store_error(error, self.path) from error
 
-    def position(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
+    def position(self, mine: Mapping[str, Any] = MappingProxyType({})) -> int:
+        return sum(_is(record, mine) for record in self._records())
 
-    def rewind(self, position: int) -> None:
-        if self.path.exists():
-            with open(self.path, "rb+") as file:
-                file.truncate(position)
+    def rewind(self, position: int, mine: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Drop the records of one training from `position` on, and whatever a killed writer left half-written."""
+        if not self.path.exists():
+            return
+        seen, kept = 0, []
+        for record in self._records():
+            own = _is(record, mine)
+            if not own or seen < position:
+                kept.append(json.dumps(record) + "\n")
+            seen += own
+        write_text(self.path, "".join(kept))
+
+    def _records(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _is(record: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+    return all(key in record and record[key] == value for key, value in mine.items())

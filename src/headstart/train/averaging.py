@@ -59,7 +59,8 @@ class Average:
 
     def load_state(self, state: dict) -> None:
         self.steps = state["steps"]
-        self.shadow = {n: t.to(self.shadow[n].device) for n, t in state["shadow"].items()}
+        for name, tensor in state["shadow"].items():  # in place: the memory layout stays
+            self.shadow[name].copy_(tensor)
 
 
 @torch.no_grad()

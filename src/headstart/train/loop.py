@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -49,17 +50,20 @@ Validate = Callable[[Model, int, int, str], Score]
 
 
 class Log(Protocol):
-    """Where training reports its steps and epochs. `position` and `rewind` let a resumed run overwrite its tail."""
+    """Where training reports its steps and epochs. `position` and `rewind` let a resumed run overwrite its tail.
+
+    Several trainings may share one log: `mine` is what the records of this one have in common.
+    """
 
     def write(self, record: dict[str, Any]) -> None: ...
 
-    def position(self) -> int: ...
+    def position(self, mine: Mapping[str, Any] = MappingProxyType({})) -> int: ...
 
-    def rewind(self, position: int) -> None: ...
+    def rewind(self, position: int, mine: Mapping[str, Any] = MappingProxyType({})) -> None: ...
 
 
 class MemoryLog:
-    """Keeps records in a list."""
+    """Keeps records in a list, of one training."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -67,10 +71,10 @@ class MemoryLog:
     def write(self, record: dict[str, Any]) -> None:
         self.records.append(record)
 
-    def position(self) -> int:
+    def position(self, mine: Mapping[str, Any] = MappingProxyType({})) -> int:
         return len(self.records)
 
-    def rewind(self, position: int) -> None:
+    def rewind(self, position: int, mine: Mapping[str, Any] = MappingProxyType({})) -> None:
         del self.records[position:]
 
 
@@ -170,7 +174,7 @@ class Trainer:
         if saved:
             restore(self.model, {k: v.to(self.settings.device) for k, v in saved["model"].items()})
             self.history = History(saved["history"]["epochs"], saved["history"]["kept"])
-            self.log.rewind(saved["log"])
+        self.log.rewind(saved["log"] if saved else 0, self.settings.labels)
         with self._watching_for_interrupts():
             for number in range(first, len(self.works)):
                 self._run_phase(number, saved if saved and number == first else None)
@@ -324,7 +328,7 @@ class Trainer:
             "work": state.number,
             "model": self._all_tensors(),
             "history": {"epochs": self.history.epochs, "kept": self.history.kept},
-            "log": self.log.position(),
+            "log": self.log.position(self.settings.labels),
             **state.as_tree(),
         }
         save_tree(self.settings.checkpoint, tree)
@@ -489,6 +493,11 @@ class _PhaseState:
         device = self.trainer.settings.device
         self.clock.epoch, self.clock.step = tree["clock"]["epoch"], tree["clock"]["step"]
         self.optimizer.load_state_dict(tree["optimizer"])
+        # Kernels round differently in another memory layout, and files keep none: each moment gets its parameter's.
+        for parameter, moments in self.optimizer.state.items():
+            for name, tensor in moments.items():
+                if isinstance(tensor, Tensor) and tensor.shape == parameter.shape:
+                    moments[name] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         if self.average is not None:
             self.average.load_state(tree["average"])
         for objective, state in zip(self.work.objectives, tree["objectives"], strict=True):
