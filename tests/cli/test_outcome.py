@@ -92,12 +92,17 @@ def test_json_is_the_report_and_the_run(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out) == {**DATA, "run": "runs/x"}
 
 
-def test_an_estimate_is_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    print_estimate({"model": "timm:x", "cost": {"seconds": 12.5, "disk_mb": 40}, "tried": ["probe", "lp-ft"]})
-    assert capsys.readouterr().out.splitlines() == [
-        "model: timm:x",
-        "cost:",
-        "  seconds: 12.500",
-        "  disk mb: 40",
-        "tried: probe, lp-ft",
+def test_an_estimate_is_a_plan_and_its_sums(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [
+        {"name": "screen", "detail": "1000 samples at 96 px", "seconds": 12.4},
+        {"name": "lp-ft", "detail": "8 epochs", "seconds": 80.0},
     ]
+    estimate = {"data": {"name": "photos", "parts": {"train": 3400, "test": 1000}}, "model": "timm:x", "image_size": 96}
+    print_estimate({**estimate, "device": "cpu", "plan": steps, "seconds": 92, "memory_mb": 1850, "disk_mb": 40})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "photos (3,400 train, 1,000 test): timm:x, 96 px, on cpu."
+    assert [line.split() for line in lines if line.startswith(("screen", "lp-ft"))] == [
+        ["screen", "1000", "samples", "at", "96", "px", "12", "s"],
+        ["lp-ft", "8", "epochs", "1", "min", "20", "s"],
+    ]
+    assert " ".join(lines[-2:]).startswith("In all about 1 min 32 s, 1,850 MB of memory and 40 MB of disk.")

@@ -95,18 +95,16 @@ def _print_places(run: Any) -> None:
 
 
 def print_estimate(estimate: Mapping[str, Any]) -> None:
-    """Print what `--dry-run` found out: one line per fact, the facts of a part indented below its name."""
-    _print_facts(estimate, 0)
-
-
-def _print_facts(facts: Mapping[str, Any], depth: int) -> None:
+    """Print what `--dry-run` found out: on what, the steps with about how long each takes, and the sums."""
+    data = estimate["data"]
+    parts = ", ".join(f"{n:,} {part}" for part, n in data["parts"].items())
     out = console()
-    for name, value in facts.items():
-        start = "  " * depth + str(name).replace("_", " ")
-        if isinstance(value, Mapping):
-            out.print(f"{start}:")
-            _print_facts(value, depth + 1)
-        elif isinstance(value, list | tuple):
-            out.print(f"{start}: {', '.join(map(str, value)) or '–'}")
-        else:
-            out.print(f"{start}: {number(value) if isinstance(value, float) else value}")
+    out.print(f"{data['name']} ({parts}): {estimate['model']}, {estimate['image_size']} px, on {estimate['device']}.")
+    out.print()
+    steps = [(step["name"], step["detail"], seconds(step["seconds"])) for step in estimate["plan"]]
+    print_table(["step", "what", "about"], steps, right=["about"])
+    out.print()
+    out.print(
+        f"In all about {seconds(estimate['seconds'])}, {estimate['memory_mb']:,} MB of memory and "
+        f"{estimate['disk_mb']:,} MB of disk. Nothing has been written."
+    )
