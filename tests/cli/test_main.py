@@ -60,7 +60,8 @@ def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path: Path) -> None
 
 
 def test_the_check_above_notices_a_heavy_import(tmp_path: Path) -> None:
-    assert "torch" in imported_by("samples", cwd=tmp_path)
+    assert "torch" in imported_by("doctor", cwd=tmp_path)
+    assert "pandas" in imported_by("samples", cwd=tmp_path)
 
 
 def test_help_is_quick(headstart) -> None:

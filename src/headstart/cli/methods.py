@@ -15,12 +15,8 @@ ROOMS = ("headstart.data", "headstart.train", "headstart.finetune")
 
 
 def command(
-    kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Only this kind, such as strategy.")
-    ] = None,
-    family: Annotated[
-        str | None, typer.Option(metavar="FAMILY", help="Defaults for cnn, transformer or rnn.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only this kind, such as strategy.")] = None,
+    family: Annotated[str | None, typer.Option(metavar="FAMILY", help="Defaults for cnn, transformer or rnn.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the methods: strategies, schedules, augmentations, ..."""
@@ -44,11 +40,7 @@ def command(
         console().print(f"{one}")
         print_table(
             ["name", "what", "source", "defaults"],
-            [
-                (r["name"], r["summary"], r["source"], _defaults(r["defaults"]))
-                for r in rows
-                if r["kind"] == one
-            ],
+            [(r["name"], r["summary"], r["source"], _defaults(r["defaults"])) for r in rows if r["kind"] == one],
         )
         console().print()
 
@@ -70,6 +62,10 @@ def _defaults(defaults: dict[str, dict[str, Any]]) -> str:
     lines = []
     for family, values in defaults.items():
         if values:
-            text = ", ".join(f"{name} {value}" for name, value in values.items())
+            text = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
             lines.append(text if family == "any" or len(defaults) == 1 else f"{family}: {text}")
     return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

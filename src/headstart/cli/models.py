@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -28,7 +29,7 @@ def command(
         ["reference and source", "size", "px", "licence", "offline"],
         [
             (
-                f"{row['reference']}\n  {row.get('source') or '–'}",
+                f"{row['reference']}\n{fill(row.get('source') or '–', 40, initial_indent='  ', subsequent_indent='  ')}",
                 _millions(row.get("parameters")),
                 str(row.get("image_size") or "–"),
                 str(row.get("licence") or "–"),
