@@ -23,10 +23,11 @@ from headstart.core.errors import ModelError, StoreError
 from headstart.data.augment import Augmentation
 from headstart.data.schema import Task
 from headstart.models.backbone import InputSpec, Provenance
+from headstart.models.from_transformers import build_transformers, wrap_transformers
 from headstart.models.model import Head, Model
 from headstart.models.torchvision_import import prepare_torchvision
 from headstart.models.traced import TracedBackbone
-from headstart.models.vision import Wanted, classifier_of, wrap_timm, wrap_transformers
+from headstart.models.vision import Wanted, classifier_of, wrap_timm
 from headstart.store.atomic import write_bytes, write_json
 
 SCHEMA = 1
@@ -219,10 +220,7 @@ def _rebuild(meta: dict[str, Any], tensors: dict[str, Tensor], wanted: Wanted | 
             net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
             backbone = wrap_timm(net, spec, provenance, has_source=False)
         elif meta["library"] == "transformers":
-            from transformers import AutoConfig, AutoModel
-
-            config = dict(meta["arguments"]["config"])
-            net = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+            net = build_transformers(meta["arguments"])
             backbone = wrap_transformers(net, spec, provenance)
         else:
             raise ModelError(

@@ -107,8 +107,9 @@ def trace(units: list[Unit], forward: Callable[[Tensor], Tensor], example: Tenso
     for unit in units:
 
         def note(_: nn.Module, args: tuple, kwargs: dict, output: Any, unit: Unit = unit) -> None:
+            # Masks, positions, switches or sizes come from elsewhere: what takes them cannot be replayed by itself.
             others = [*args[1:], *kwargs.values()]
-            alone = not any(isinstance(v, Tensor) for v in others)
+            alone = all(v is None or v is False for v in others)
             calls.append(
                 _Call(
                     unit,
@@ -125,6 +126,10 @@ def trace(units: list[Unit], forward: Callable[[Tensor], Tensor], example: Tenso
     finally:
         for handle in handles:
             handle.remove()
+
+    # What is called after the final features were made is the network's own pooling, no part of the way to them.
+    made = [i for i, c in enumerate(calls) if c.returned is final]
+    calls = calls[: made[-1] + 1] if made else calls
 
     repeated = {id(c.unit) for c in calls if sum(d.unit is c.unit for d in calls) > 1}
     start = len(calls)
@@ -148,7 +153,10 @@ def _replays(chain: list[_Call], final: Tensor) -> bool:
     x: Any = chain[0].given
     with torch.no_grad():
         for call in chain:
-            x = first_tensor(call.unit.module(x))
+            try:
+                x = first_tensor(call.unit.module(x))
+            except TypeError:  # an argument without a default
+                return False
             if x is None:
                 return False
     scale = float(final.abs().max()) or 1.0

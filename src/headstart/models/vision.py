@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from headstart.core.errors import ModelError, near_names
 from headstart.core.seeding import derive
 from headstart.models.backbone import InputSpec, Provenance
+from headstart.models.from_transformers import open_transformers
+from headstart.models.hub import hub_answers, is_cached, is_hub_error, out_of_reach
 from headstart.models.reference import Reference
 from headstart.models.torchvision_import import prepare_torchvision
 from headstart.models.traced import Native, TracedBackbone
@@ -74,7 +75,7 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
         weights = None if reference.scratch else read_weights(Path(reference.name))
         return _open_timm(reference, wanted, wanted.arch.removeprefix("timm:"), weights)
     if reference.kind == "hf":
-        return _open_transformers(reference, wanted)
+        return open_transformers(reference, wanted)
     raise ModelError(f"{reference} is not a vision network.", "Use timm:, hf:, sample: or file: .")
 
 
@@ -97,9 +98,13 @@ def _open_timm(
     if wanted.channels not in (1, 3):
         arguments["in_chans"] = wanted.channels
 
-    net = _create_timm(name, arguments, pretrained, reference, derive(wanted.seed, "scratch") % 2**31)
+    # Given weights have positions for the native size: they are loaded at that size and resampled afterwards.
+    first = {k: v for k, v in arguments.items() if weights is None or k != "img_size"}
+    net = _create_timm(name, first, pretrained, reference, derive(wanted.seed, "scratch") % 2**31)
     if weights is not None:
         _load_into(net, weights, arguments, str(reference))
+        if "img_size" in arguments:
+            _resize(net, arguments["img_size"], name)
     cfg = net.pretrained_cfg
     mean, std = tuple(cfg["mean"]), tuple(cfg["std"])
     source, licence = cfg.get("origin_url") or cfg.get("url") or "", cfg.get("license") or "unknown"
@@ -236,13 +241,16 @@ def _create_timm(
     import timm
 
     logging.getLogger("timm").setLevel(logging.ERROR)
+    config = timm.get_pretrained_cfg(name) if pretrained else None
+    if config is not None and config.hf_hub_id and not is_cached(config.hf_hub_id) and not hub_answers():
+        raise out_of_reach(reference, "it does not answer")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             return timm.create_model(name, pretrained=pretrained, **arguments)
         except (OSError, RuntimeError, ConnectionError) as error:
-            if pretrained and _is_network_error(error):
-                raise _hub_out_of_reach(reference, error) from None
+            if pretrained and is_hub_error(error):
+                raise out_of_reach(reference, error) from None
             if pretrained and "No pretrained weights" in str(error):
                 raise ModelError(
                     f"timm has no pretrained weights for {name}.", f"scratch:timm:{name} starts at random."
@@ -257,8 +265,17 @@ def _create_timm(
             raise
 
 
+def _resize(net: nn.Module, size: int, name: str) -> None:
+    if not hasattr(net, "set_input_size"):
+        raise ModelError(f"{name} with given weights takes its own input size only.", "Leave --image-size out.")
+    try:
+        net.set_input_size(img_size=size)
+    except (ValueError, AssertionError) as error:
+        raise ModelError(f"{name} cannot take pictures of {size} px: {error}", "Use another size.") from None
+
+
 def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], what: str) -> None:
-    """Load a state dict, adapting channels and position embeddings as timm does; a missing classifier is fine."""
+    """Load a state dict, adapting channels as timm does; a missing classifier is fine."""
     from timm.models import adapt_input_conv
 
     cfg = net.pretrained_cfg
@@ -313,134 +330,6 @@ def _sample_state(name: str) -> dict[str, Tensor]:
     return in_order(read_weights(fetch_sample_weights(name)), wanted, f"sample:{name}")
 
 
-# -- transformers ----------------------------------------------------------------------------------------------------
-
-
-def _open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
-    prepare_torchvision()
-    import transformers
-    from transformers import AutoConfig, AutoModel
-
-    transformers.logging.set_verbosity_error()
-    try:
-        config = AutoConfig.from_pretrained(reference.name)
-        if not hasattr(config, "num_channels") and not hasattr(config, "image_size"):
-            raise ModelError(
-                f"{reference.name} is not a vision model ({config.model_type}).",
-                "Name a vision model of transformers.",
-            )
-        if wanted.channels not in (1, 3):
-            raise ModelError(
-                f"{reference} takes 3 channels; the pictures have {wanted.channels}.",
-                "Use a timm: network, whose first convolution can be adapted.",
-            )
-        if reference.scratch:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive(wanted.seed, "scratch") % 2**31)
-                net = AutoModel.from_config(config)
-        else:
-            net = AutoModel.from_pretrained(reference.name)
-    except (OSError, ValueError) as error:
-        if (
-            _is_network_error(error)
-            or "couldn't connect" in str(error).lower()
-            or "not a local folder" in str(error)
-        ):
-            raise _hub_out_of_reach(reference, error) from None
-        raise ModelError(
-            f"{reference.name} cannot be opened: {str(error).splitlines()[0]}", "Check the name or folder."
-        ) from None
-    mean, std, interpolation = _processor(reference.name)
-    size_of = config.image_size if isinstance(getattr(config, "image_size", None), int) else 224
-    size = wanted.size or size_of
-    fixed = hasattr(config, "patch_size") and size != size_of
-    notes = ["The weights are random: nothing was pretrained."] if reference.scratch else []
-    if size != size_of:
-        notes.append(f"Pictures enter at {size} px; the network was trained at {size_of} px.")
-    if wanted.channels == 1:
-        notes.append("Grey pictures are repeated to the network's three channels.")
-    spec = InputSpec(
-        size=size, native_size=size_of, fixed_size=fixed, mean=mean, std=std, interpolation=interpolation
-    )
-    provenance = Provenance(
-        reference=str(reference),
-        architecture=type(net).__name__,
-        library="transformers",
-        source="random weights" if reference.scratch else f"Hugging Face hub or its cache, {reference.name}",
-        licence="unknown",
-        sha256=hash_tensors(net.state_dict()),
-        arguments={"config": config.to_diff_dict()},
-        notes=tuple(notes),
-    )
-    return wrap_transformers(net, spec, provenance)
-
-
-def wrap_transformers(net: Any, spec: InputSpec, provenance: Provenance) -> TracedBackbone:
-    """A vision network of transformers with its stages found."""
-    interpolate = (
-        {"interpolate_pos_encoding": True}
-        if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding")
-        else {}
-    )
-
-    def features(net: Any, x: Tensor) -> Tensor:
-        return net(pixel_values=x, **interpolate).last_hidden_state
-
-    tokens = _prefix_tokens(net, spec)
-    has_pooler = getattr(net, "pooler", None) is not None
-
-    def pooled(net: Any, final: Tensor) -> Tensor:
-        if has_pooler:
-            return torch.flatten(net.pooler(final), 1)
-        return (
-            final[:, 0]
-            if final.dim() == 3 and tokens
-            else final.mean((2, 3))
-            if final.dim() == 4
-            else final.mean(1)
-        )
-
-    native = Native(features=features, pooled=pooled, tail=("pooler",), prefix_tokens=tokens)
-    return TracedBackbone(net, native, block_groups(net), spec, provenance)
-
-
-def _takes(net: Any, argument: str) -> bool:
-    import inspect
-
-    return argument in inspect.signature(net.forward).parameters
-
-
-def _prefix_tokens(net: Any, spec: InputSpec) -> int:
-    patch = getattr(net.config, "patch_size", None)
-    if not isinstance(patch, int):
-        return 0
-    extra = (
-        {"interpolate_pos_encoding": True}
-        if spec.size != spec.native_size and _takes(net, "interpolate_pos_encoding")
-        else {}
-    )
-    with torch.no_grad():
-        out = net.eval()(
-            pixel_values=torch.zeros(1, spec.channels, spec.size, spec.size), **extra
-        ).last_hidden_state
-    return out.shape[1] - (spec.size // patch) ** 2 if out.dim() == 3 else 0
-
-
-def _processor(name: str) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    try:
-        values, _ = ImageProcessingMixin.get_image_processor_dict(name)
-    except (OSError, ValueError):
-        values = {}
-    resample = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}.get(
-        values.get("resample"), "bicubic"
-    )
-    mean = values.get("image_mean") or (0.485, 0.456, 0.406)
-    std = values.get("image_std") or (0.229, 0.224, 0.225)
-    return tuple(mean), tuple(std), resample
-
-
 # -- any module ------------------------------------------------------------------------------------------------------
 
 
@@ -490,27 +379,3 @@ def from_module(
         hash_tensors(net.state_dict()),
     )
     return TracedBackbone(net, native, groups, spec, provenance)
-
-
-# -- the hub ---------------------------------------------------------------------------------------------------------
-
-
-def _is_network_error(error: BaseException) -> bool:
-    text = f"{type(error).__name__} {error}".lower()
-    return bool(
-        re.search(
-            r"connect|offline|resolve|localentrynotfound|timed? ?out|unreachable|hub|cached files|401|403|404",
-            text,
-        )
-    )
-
-
-def _hub_out_of_reach(reference: Reference, error: BaseException) -> ModelError:
-    from headstart.models.catalogue import offline_references
-
-    have = offline_references()
-    why = str(error).strip().splitlines()[0][:160]
-    return ModelError(
-        f"The weights of {reference} are not on this machine and the Hugging Face hub did not give them ({why}).",
-        "Available offline: " + ", ".join(have) + ".",
-    )
