@@ -90,7 +90,7 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         raise ModelError(f"{reference} cannot take pictures of {size} px: {error}", f"Use {size_of} px.") from None
 
 
-def build_transformers(arguments: dict[str, Any]) -> nn.Module:
+def build_transformers(arguments: dict[str, Any]) -> Any:
     """The network of a bundle's arguments, with random weights."""
     from transformers import AutoConfig, AutoModel
 
@@ -133,7 +133,7 @@ def _load_from(reference: Reference, wanted: Wanted, local: bool) -> tuple[Any, 
     return config, net, _preprocessing(name, local)
 
 
-def _check_complete(name: str, net: nn.Module, missing: list[str]) -> None:
+def _check_complete(name: str, net: Any, missing: list[str]) -> None:
     """Drop a pooler that was not in the file: transformers would leave it at random."""
     if any(key.startswith("pooler.") for key in missing):
         net.pooler = None
@@ -184,10 +184,10 @@ def _pooling(net: nn.Module, final: Tensor, expected: Tensor | None) -> Callable
     def token(_: nn.Module, x: Tensor) -> Tensor:
         return x[:, 0]
 
-    def own(net: nn.Module, x: Tensor) -> Tensor:
+    def own(net: Any, x: Tensor) -> Tensor:
         return torch.flatten(net.pooler(x), 1)
 
-    def normed(net: nn.Module, x: Tensor) -> Tensor:
+    def normed(net: Any, x: Tensor) -> Tensor:
         return net.layernorm(average(net, x))
 
     if expected is not None:

@@ -265,7 +265,7 @@ def _create_timm(
             raise
 
 
-def _resize(net: nn.Module, size: int, name: str) -> None:
+def _resize(net: Any, size: int, name: str) -> None:
     if not hasattr(net, "set_input_size"):
         raise ModelError(f"{name} with given weights takes its own input size only.", "Leave --image-size out.")
     try:
@@ -298,7 +298,11 @@ def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], 
         for k in wanted
         if k not in own and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
     ]
-    extra = [k for k in own if k not in wanted and not k.startswith(dropped)]
+    extra = sorted(
+        k
+        for k in own
+        if k not in wanted and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
+    )
     shapes = [
         f"{k} {tuple(own[k].shape)} for {tuple(wanted[k].shape)}"
         for k in own

@@ -109,7 +109,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged or unsafe files
-        what = str(error).splitlines()[0]
+        what = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{path} cannot be read as a file of tensors: {what}",
             "Only tensors are read (nothing in the file is executed). Save model.state_dict() as safetensors.",
