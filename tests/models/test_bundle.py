@@ -260,3 +260,45 @@ def test_own_modules_say_what_to_do(tmp_path: Path) -> None:
     assert set(load_file(folder / "model.safetensors")) == {"0.weight", "0.bias", "2.weight", "2.bias"}
     with pytest.raises(ModelError, match=r"module given in Python(?s:.*)load model\.safetensors"):
         load_bundle(folder)
+
+
+@pytest.fixture(scope="module")
+def local_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of transformers in a plain folder, saved with a classifier and so without a pooler."""
+    prepare_torchvision()
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    folder = tmp_path_factory.mktemp("vit")
+    torch.manual_seed(2)
+    size = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
+    config = transformers.ViTConfig(**size, image_size=32, patch_size=8)
+    transformers.ViTForImageClassification(config).save_pretrained(folder / "classifier")
+    transformers.ViTModel(config).save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.mark.parametrize("stage", [None, "layers.0"])
+@pytest.mark.parametrize("size", [None, 48])
+@pytest.mark.parametrize("saved", ["classifier", "model"])
+def test_networks_of_transformers(
+    tmp_path: Path, local_vit: Path, saved: str, size: int | None, stage: str | None
+) -> None:
+    from transformers import AutoModel
+
+    backbone = open_vision(parse_reference(f"hf:{local_vit / saved}"), Wanted(size=size)).eval()
+    if stage is not None:
+        backbone.end_at(stage)
+    model = with_heads(backbone, 1 if stage is None else 2)
+    x = pictures(backbone)
+    expected = logits(model, x)["animal"]
+    folder = kept(tmp_path / "bundle", model)
+    again = load_bundle(folder)
+    assert float((logits(again.model, x)["animal"] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    assert list(again.model.backbone.stages) == list(backbone.stages)
+    # The tensors have the names that transformers gives them.
+    theirs = AutoModel.from_pretrained(local_vit / saved).state_dict()
+    tensors = load_file(folder / "model.safetensors")
+    assert set(tensors) <= set(theirs)
+    if stage is None:
+        assert {n for n in theirs if n not in tensors} <= {"pooler.dense.weight", "pooler.dense.bias"}
