@@ -36,7 +36,7 @@ def finite(metrics: dict[str, dict[str, float | None]], *names: str) -> None:
         assert low <= value <= high, name
 
 
-# -- strategies ---------------------------------------------------------------------------------------------------------
+# -- strategies ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", ["probe", "partial", "full", "gradual", "lp-ft", "auto"])
@@ -100,7 +100,7 @@ def test_a_refused_run_leaves_the_folders_that_were_there(shapes: ModuleType, tm
         assert list((tmp_path / "mine").iterdir()) == []
 
 
-# -- ways to give data ----------------------------------------------------------------------------------------------------
+# -- ways to give data -----------------------------------------------------------------------------------------------
 
 
 def test_tables_frames_arrays_and_datasets_are_the_same_data(shapes: ModuleType, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_every_kind_of_picture_in_one_folder(shapes: ModuleType, tmp_path: Path)
     assert all(row["predicted"] in ("box", "disc") for row in found)
 
 
-# -- parts ----------------------------------------------------------------------------------------------------------------
+# -- parts -----------------------------------------------------------------------------------------------------------
 
 
 def test_given_parts_are_taken_as_they_are(shapes: ModuleType, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_class_of_one_and_a_class_only_in_the_test(shapes: ModuleType, tmp_pat
     json.loads((run.path / "report.json").read_text(), parse_constant=lambda c: pytest.fail(c))
 
 
-# -- options --------------------------------------------------------------------------------------------------------------
+# -- options ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

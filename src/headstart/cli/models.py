@@ -29,7 +29,7 @@ def command(
         ["reference and source", "size", "px", "licence", "offline"],
         [
             (
-                f"{row['reference']}\n{fill(row.get('source') or '–', 40, initial_indent='  ', subsequent_indent='  ')}",
+                f"{row['reference']}\n{_indented(row.get('source') or '–')}",
                 _millions(row.get("parameters")),
                 str(row.get("image_size") or "–"),
                 str(row.get("licence") or "–"),
@@ -41,6 +41,10 @@ def command(
     )
     if query is None:
         console().print("\nMore of timm by a part of the name, such as: headstart models resnet50")
+
+
+def _indented(text: str) -> str:
+    return fill(text, 40, initial_indent="  ", subsequent_indent="  ")
 
 
 def _millions(parameters: int | None) -> str:
