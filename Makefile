@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/headstart demo
 
+# Two processes of one thread each: most tests are too small to keep two threads busy.
 test: setup
-	$(BIN)/python -m pytest -m "not accept and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not accept and not browser"
 
 browser: setup
 	$(BIN)/python -m pytest -m browser

@@ -1,4 +1,4 @@
-"""Bars of quality and speed: `make accept`. They take half an hour of two quiet cores and are no tests of correctness."""
+"""Bars of quality and speed: `make accept`. Half an hour of two quiet cores; no tests of correctness."""
 
 from __future__ import annotations
 

@@ -39,9 +39,7 @@ def test_methods_of_a_kind_and_a_family(here, capsys) -> None:
 def test_doctor_finds_no_problem_where_the_tests_run(headstart) -> None:
     done = headstart("doctor", "--json")
     checks = {check["topic"]: check for check in json.loads(done.stdout)}
-    assert {"python", "dependencies", "device", "torchvision", "processor", "memory", "home", "cache"} <= set(
-        checks
-    )
+    assert {"python", "dependencies", "device", "torchvision", "processor", "memory", "home", "cache"} <= set(checks)
     assert [check for check in checks.values() if check["state"] == "problem"] == []
     assert done.returncode == 0
     # Whoever is told of a shortcoming is told what to do.

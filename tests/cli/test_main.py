@@ -78,9 +78,7 @@ def test_help_is_quick(headstart) -> None:
 def test_help_fits_in_80_columns_and_lists_what_is_there(headstart) -> None:
     shown = headstart("--help", COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80
-    listed = {
-        line.split()[1] for line in shown.splitlines() if line.startswith("│ ") and len(line.split()) > 2
-    }
+    listed = {line.split()[1] for line in shown.splitlines() if line.startswith("│ ") and len(line.split()) > 2}
     assert set(COMMANDS) <= listed
     assert not listed & set(LATER)
 
@@ -125,9 +123,7 @@ def test_what_is_not_there_yet_says_so(here, name: str, capsys) -> None:
         (["methods", "--family", "cn"], "'cn'", "'cnn'"),
     ],
 )
-def test_a_mistake_is_one_message_with_exit_code_2(
-    here, arguments: list[str], what: str, hint: str, capsys
-) -> None:
+def test_a_mistake_is_one_message_with_exit_code_2(here, arguments: list[str], what: str, hint: str, capsys) -> None:
     assert here(*arguments, "--json") == 2
     shown = capsys.readouterr()
     assert "Traceback" not in shown.err

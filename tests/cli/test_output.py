@@ -27,9 +27,7 @@ def test_what_is_printed_is_strict_json(value: object) -> None:
 
 
 def test_what_json_has_not_is_made_plain(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
-    output.print_json(
-        {"a": np.float32(0.5), "b": np.array([1, 2]), "c": tmp_path, "d": (math.nan, math.inf), 3: "ü"}
-    )
+    output.print_json({"a": np.float32(0.5), "b": np.array([1, 2]), "c": tmp_path, "d": (math.nan, math.inf), 3: "ü"})
     shown = capsys.readouterr().out
     assert json.loads(shown) == {"a": 0.5, "b": [1, 2], "c": str(tmp_path), "d": [None, None], "3": "ü"}
     assert "ü" in shown
@@ -45,9 +43,7 @@ def test_what_libraries_print_goes_to_standard_error(capsys: pytest.CaptureFixtu
 
 def test_tables_wrap_at_80_columns_and_keep_every_word(capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"word{i}" for i in range(60)]
-    output.print_table(
-        ["name", "text", "n"], [("[red]x[/red]", " ".join(words), "7"), ("y:smile:", "–", "8")], ["n"]
-    )
+    output.print_table(["name", "text", "n"], [("[red]x[/red]", " ".join(words), "7"), ("y:smile:", "–", "8")], ["n"])
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert [w for w in shown.split() if w.startswith("word")] == words

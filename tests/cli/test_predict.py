@@ -52,9 +52,7 @@ def test_csv_with_more_asked_than_there_are(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_csv_of_numbers_keeps_their_precision(capsys: pytest.CaptureFixture[str]) -> None:
-    assert as_csv(NUMBERS, 1, capsys) == [
-        {"id": "a.png", "predicted": "12.3456", "confidence": "", "error": ""}
-    ]
+    assert as_csv(NUMBERS, 1, capsys) == [{"id": "a.png", "predicted": "12.3456", "confidence": "", "error": ""}]
 
 
 @pytest.mark.parametrize(

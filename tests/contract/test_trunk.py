@@ -153,6 +153,7 @@ def test_target_labels_change_nothing(family):
 @pytest.mark.parametrize("family", ["cnn", "rnn", "transformer"])
 def test_changing_cuts_cached_equals_uncached(family):
     """Gradual unfreezing in three phases: kept activations give the same weights, bit by bit."""
+
     def run(cached):
         model = toy_model(family)
         names = list(model.backbone.stages)
@@ -191,7 +192,9 @@ def test_frozen_stage_is_bit_identical(family, bn):
         for name in before:
             if name.startswith(prefix):
                 assert torch.equal(before[name], after[name]), name
-    assert any(not torch.equal(before[n], after[n]) for n in before if n.startswith(f"backbone.{names[-1].replace('.', '_')}."))
+    assert any(
+        not torch.equal(before[n], after[n]) for n in before if n.startswith(f"backbone.{names[-1].replace('.', '_')}.")
+    )
 
 
 def test_bn_freeze_and_adapt():

@@ -25,7 +25,9 @@ CLASSES, WIDTH, VOCABULARY = 3, 16, 20
 class Toy:
     """An in-memory data set with one or two label columns."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray, tasks: tuple[str, ...] = ("y",), name: str = "toy") -> None:
+    def __init__(
+        self, inputs: np.ndarray, labels: np.ndarray, tasks: tuple[str, ...] = ("y",), name: str = "toy"
+    ) -> None:
         self.inputs, self._labels, self.name = inputs, labels, name
         self.schema = Schema("image", tuple(Task(t, "single-label", ("a", "b", "c")) for t in tasks))
         self.ids = [f"{name}-{i}" for i in range(len(inputs))]
@@ -95,7 +97,11 @@ class Recurrent(nn.Module):
 class Patches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.project, self.position, self.width = nn.Conv2d(3, WIDTH, 4, 4), nn.Parameter(torch.zeros(1, 4, WIDTH)), WIDTH
+        self.project, self.position, self.width = (
+            nn.Conv2d(3, WIDTH, 4, 4),
+            nn.Parameter(torch.zeros(1, 4, WIDTH)),
+            WIDTH,
+        )
 
     def forward(self, s: State) -> State:
         return {**s, "x": self.project(s["x"]).flatten(2).transpose(1, 2) + self.position}
@@ -212,7 +218,7 @@ class DomainAdversarial(Objective):
 
     def losses(self, model, batches, ctx, only=None):
         a, b = batches["source"], batches["target"]
-        assert not b.labels and not b.present, "target labels must be masked"
+        assert not (b.labels or b.present), "target labels must be masked"
         x, y = model(a), model(b)
         strength = 2 / (1 + np.exp(-10 * ctx.clock.progress)) - 1
         both = _Reverse.apply(torch.cat([x.features, y.features]), strength)
@@ -314,7 +320,9 @@ class LanguageModel(Objective):
         o = model(b)
         ctx.carry = {k: v for k, v in o.final.items() if k.startswith("carry.")}
         h, _ = model.backbone.dense(o.final)
-        return Terms({"lm": F.cross_entropy(model.parts["decoder"](h[:, :-1]).flatten(0, 1), view["x"][:, 1:].flatten())})
+        return Terms(
+            {"lm": F.cross_entropy(model.parts["decoder"](h[:, :-1]).flatten(0, 1), view["x"][:, 1:].flatten())}
+        )
 
 
 class TwoViews(Objective):
@@ -351,7 +359,12 @@ class LossWeights(OneBackward):
 
 SCENARIOS: Mapping[str, tuple] = {
     # name: (families, tasks, objectives, update)
-    "penalty": (("cnn", "rnn", "transformer"), ("y",), lambda: [CrossEntropy(), TowardsTeacher(), Features()], OneBackward),
+    "penalty": (
+        ("cnn", "rnn", "transformer"),
+        ("y",),
+        lambda: [CrossEntropy(), TowardsTeacher(), Features()],
+        OneBackward,
+    ),
     "two feeds": (("cnn", "rnn", "transformer"), ("y",), lambda: [DomainAdversarial()], OneBackward),
     "several backwards": (("cnn", "rnn", "transformer"), ("y",), lambda: [TwoClassifiers()], lambda: MCD),
     "gramian": (("cnn", "rnn", "transformer"), ("a", "b"), lambda: [TwoTasks()], lambda: Gramian(min_norm)),
@@ -391,4 +404,3 @@ class TestTimeEntropy:
 
     def reset(self) -> None:
         self.model.load_state_dict(self.start)
-

@@ -45,9 +45,7 @@ def test_palette_with_transparency_in_bytes_does_not_warn() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([0, 0, 0, 200, 100, 50])
     image.putdata([0, 1])
-    assert decode(encode(image, "PNG", transparency=bytes([128, 255]))).tolist() == [
-        [[127, 127, 127], [200, 100, 50]]
-    ]
+    assert decode(encode(image, "PNG", transparency=bytes([128, 255]))).tolist() == [[[127, 127, 127], [200, 100, 50]]]
 
 
 def test_alpha_is_composited_over_white() -> None:

@@ -62,9 +62,7 @@ def test_turned_digits_turn_back(loaded: dict[str, Dataset]) -> None:
     assert np.abs(angles).max() <= 60
     assert angles.std() == pytest.approx(120 / np.sqrt(12), rel=0.03)
     for i in range(0, 5000, 500):
-        image = Image.fromarray(turned.read(i).inputs[:, :, 0]).rotate(
-            -float(angles[i]), Image.Resampling.BILINEAR
-        )
+        image = Image.fromarray(turned.read(i).inputs[:, :, 0]).rotate(-float(angles[i]), Image.Resampling.BILINEAR)
         pair = np.corrcoef(np.asarray(image).ravel(), upright.read(i).inputs.ravel())
         assert pair[0, 1] > 0.85
 

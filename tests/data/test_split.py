@@ -34,9 +34,7 @@ def dataset(labels: Sequence | np.ndarray, x: np.ndarray | None = None, **conten
         task = Task("y", "single-label", tuple(map(str, range(int(labels.max()) + 1))))
     x = pictures(len(labels)) if x is None else x
     ids = [f"s{i}" for i in range(len(labels))]
-    return Dataset(
-        "made", Schema("image", (task,), channels=1), Content(ArraySource(x), ids, {"y": labels}, **content)
-    )
+    return Dataset("made", Schema("image", (task,), channels=1), Content(ArraySource(x), ids, {"y": labels}, **content))
 
 
 def texts(splits: Splits) -> str:
@@ -199,9 +197,7 @@ def photographs(folder: Path) -> Path:
         (folder / label).mkdir(parents=True)
         for i in range(10):
             blocks = random.integers(0, 255, (6, 6, 3), dtype=np.uint8)
-            Image.fromarray(blocks).resize((160, 120), Image.Resampling.BICUBIC).save(
-                folder / label / f"{i}.png"
-            )
+            Image.fromarray(blocks).resize((160, 120), Image.Resampling.BICUBIC).save(folder / label / f"{i}.png")
     return folder
 
 
@@ -296,9 +292,7 @@ def test_no_test_part_when_none_is_wanted() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=80), st.integers(2, 5), st.integers(0, 3))
-def test_dividing_classes_meets_the_wanted_counts_within_one(
-    labels: list[int], sides: int, seed: int
-) -> None:
+def test_dividing_classes_meets_the_wanted_counts_within_one(labels: list[int], sides: int, seed: int) -> None:
     table = indicators(Task("y", "single-label", tuple("abcd")), np.array(labels))
     found = divide(table, np.arange(len(labels)), np.full(sides, 1 / sides), seed)
     for side in range(sides):

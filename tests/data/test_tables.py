@@ -129,9 +129,7 @@ def test_frames(folder: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPat
 
 
 def arrow(folder: Path) -> datasets.Dataset:
-    features = datasets.Features(
-        {"image": datasets.Image(), "y": datasets.ClassLabel(names=["dog", "cat", "cow"])}
-    )
+    features = datasets.Features({"image": datasets.Image(), "y": datasets.ClassLabel(names=["dog", "cat", "cow"])})
     rows = {"image": [str(folder / f"p/{i}.png") for i in range(N)], "y": [1, 0] * 6}
     return datasets.Dataset.from_dict(rows, features=features)
 

@@ -80,9 +80,7 @@ def test_a_block_is_a_part_of_the_matrix_in_order(n, block_size, seed):
 
 
 def test_curves_draw_what_is_known():
-    run = Curve(
-        "lp-ft", None, "accuracy", [1, 2, 3], [0.5, None, 0.3], [None] * 3, [0.9, 0.95, None], [None] * 3
-    )
+    run = Curve("lp-ft", None, "accuracy", [1, 2, 3], [0.5, None, 0.3], [None] * 3, [0.9, 0.95, None], [None] * 3)
     shown = texts(learning_curves([run], metric_words("accuracy"), "fig"))
     assert "training" in shown
     assert "validation" not in shown
@@ -132,9 +130,7 @@ def test_maps_draw_every_sample_in_both_panels():
     ET.fromstring(numeric_maps(places, places, np.arange(30.0), "num"))
 
 
-@pytest.mark.parametrize(
-    "name", ["$\\frac{", "翡翠", "🦉", "עורב", "a\x00b\nc", "\ud800", "हिन्दी", "x" * 500]
-)
+@pytest.mark.parametrize("name", ["$\\frac{", "翡翠", "🦉", "עורב", "a\x00b\nc", "\ud800", "हिन्दी", "x" * 500])
 def test_any_name_can_be_drawn_without_warnings(name):
     matrix = np.array([[3, 1], [0, 2]])
     ET.fromstring(confusion_matrix(most_confused_block([name, "b"], matrix), matrix.sum(1), "fig"))

@@ -40,9 +40,7 @@ def test_photographs_are_small(tmp_path):
     assert len(thumbnail.source) < 8000
 
 
-@pytest.mark.parametrize(
-    "path", ["../secret.png", "/etc/hostname", "absent.png", "text.png", "", "a\x00b", "folder"]
-)
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "absent.png", "text.png", "", "a\x00b", "folder"])
 def test_what_is_outside_absent_or_no_picture_is_not_shown(tmp_path, path):
     run = tmp_path / "run"
     (run / "folder").mkdir(parents=True)

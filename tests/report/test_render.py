@@ -76,9 +76,7 @@ def test_nothing_is_fetched_and_nothing_runs(pages, kind):
     assert not [k for _, a in parsed.tags for k in a if k.startswith("on")]
     sources = [a["src"] for _, a in parsed.tags if "src" in a]
     assert all(s.startswith("data:image/") for s in sources)
-    hrefs = [
-        a.get("href") or a.get("xlink:href") or "" for _, a in parsed.tags if "href" in a or "xlink:href" in a
-    ]
+    hrefs = [a.get("href") or a.get("xlink:href") or "" for _, a in parsed.tags if "href" in a or "xlink:href" in a]
     assert all(h.startswith(("#", "data:image/")) or h == "data:," for h in hrefs)
     assert "@import" not in html
     assert "$\\math" not in html

@@ -7,9 +7,7 @@ import pytest
 from headstart.store.home import cache_dir, home_dir
 
 
-@pytest.mark.parametrize(
-    ("variable", "folder"), [("HEADSTART_HOME", home_dir), ("HEADSTART_CACHE", cache_dir)]
-)
+@pytest.mark.parametrize(("variable", "folder"), [("HEADSTART_HOME", home_dir), ("HEADSTART_CACHE", cache_dir)])
 def test_the_environment_is_read_at_every_call(
     variable: str, folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

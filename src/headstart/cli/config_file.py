@@ -35,9 +35,7 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(
-            f"There is no configuration file {path}.", "Check the path after --config."
-        ) from None
+        raise ConfigError(f"There is no configuration file {path}.", "Check the path after --config.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", "It must be a YAML file in UTF-8.") from None
     try:
@@ -56,9 +54,7 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
         line = key.start_mark.line + 1
         name = str(key.value).replace("-", "_")
         if name not in known:
-            raise ConfigError(
-                f"{path}, line {line}: unknown option {key.value!r}.", did_you_mean(name, known)
-            )
+            raise ConfigError(f"{path}, line {line}: unknown option {key.value!r}.", did_you_mean(name, known))
         if name in first:
             raise ConfigError(
                 f"{path}, line {line}: {key.value!r} stands there already in line {first[name]}.",

@@ -13,13 +13,9 @@ from headstart.cli.output import AsJson, console, interval, number, print_json, 
 def command(
     model: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a bundle.")],
     data: Annotated[str, typer.Argument(help="Labelled data, as for fit.")],
-    image: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of image paths (tables).")
-    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of image paths (tables).")] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Label column (tables).")] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Several label columns (tables).")
-    ] = None,
+    labels: Annotated[str | None, typer.Option(metavar="A,B,...", help="Several label columns (tables).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on labelled data that it has not seen."""

@@ -45,9 +45,7 @@ def guard(work: Callable[[], int], arguments: Sequence[str]) -> int:
     arguments
         What the user typed; `--json` among them puts the error on standard output as an object too.
     """
-    as_json = (
-        "--json" in arguments[: list(arguments).index("--")] if "--" in arguments else "--json" in arguments
-    )
+    as_json = "--json" in arguments[: list(arguments).index("--")] if "--" in arguments else "--json" in arguments
     try:
         return work()
     except HeadstartError as error:
@@ -95,7 +93,5 @@ def _usage(error: Any) -> tuple[str, str]:
     if wrong and "no such option" in error.message.lower():
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)] if context else []
         near = did_you_mean(wrong, [*known, "--help"]) if known else ""
-        return f"{command} has no option {wrong}.", " ".join(
-            filter(None, [near if "mean" in near else "", hint])
-        )
+        return f"{command} has no option {wrong}.", " ".join(filter(None, [near if "mean" in near else "", hint]))
     return error.format_message().rstrip(".") + ".", hint

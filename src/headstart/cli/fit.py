@@ -25,13 +25,9 @@ def command(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            "--config", metavar="FILE", help="Options from a YAML file; what is typed here beats it."
-        ),
+        typer.Option("--config", metavar="FILE", help="Options from a YAML file; what is typed here beats it."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")] = False,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -47,9 +43,7 @@ def command(
         given = {**from_file, **given}
         given.pop("data", None)
     if data is None:
-        raise ConfigError(
-            "There is nothing to learn from.", "Name the data: headstart fit FOLDER (or sample:mnist5k)."
-        )
+        raise ConfigError("There is nothing to learn from.", "Name the data: headstart fit FOLDER (or sample:mnist5k).")
     from headstart.verbs.options import make_options
 
     make_options(given)  # a mistake is said now, before anything heavy is imported

@@ -48,9 +48,7 @@ ROWS = (
     Row("split_seed", DATA, "N", "Seed of the split; --seed never moves it.", "0", int),
     Row("train_size", DATA, "N", "Labelled samples used, validation included.", "all", int),
     Row("bad_images", DATA, "POLICY", "Unreadable pictures: skip (up to a limit) or refuse.", "skip"),
-    Row(
-        "model", MODEL, "REF", "Such as sample:…, timm:…, hf:…, file:…, run:… .", "sample:efficientnet_lite0"
-    ),
+    Row("model", MODEL, "REF", "Such as sample:…, timm:…, hf:…, file:…, run:… .", "sample:efficientnet_lite0"),
     Row("arch", MODEL, "NAME", "Architecture of a file: reference (a timm name)."),
     Row("image_size", MODEL, "PX", "Edge in pixels, or auto: the smallest size that pays.", "auto"),
     Row("stage", MODEL, "NAME", "Where the network ends: auto, last or a stage.", "auto"),
@@ -71,13 +69,9 @@ ROWS = (
     Row("accumulate", STRATEGY, "N", "Batches whose gradients make one step.", "1", int),
     Row("schedule", STRATEGY, "NAME", "cosine, one-cycle, slanted-triangular or constant.", "auto"),
     Row("warmup", STRATEGY, "SHARE", "Share of the steps in which the rate rises.", "by schedule", float),
-    Row(
-        "weight_decay", STRATEGY, "X", "Decay of weights; norms and biases are spared.", "by strategy", float
-    ),
+    Row("weight_decay", STRATEGY, "X", "Decay of weights; norms and biases are spared.", "by strategy", float),
     Row("clip", STRATEGY, "NORM", "Largest gradient norm.", "by strategy", float),
-    Row(
-        "label_smoothing", STRATEGY, "X", "Share of the target spread over all classes.", "by strategy", float
-    ),
+    Row("label_smoothing", STRATEGY, "X", "Share of the target spread over all classes.", "by strategy", float),
     Row("class_weights", STRATEGY, "HOW", "none, or balanced where classes are unequal.", "auto"),
     Row("bn", STRATEGY, "HOW", "BatchNorm's statistics: freeze or adapt.", "auto"),
     Row("ema", STRATEGY, "", "Average the weights over the steps.", "if better", bool),

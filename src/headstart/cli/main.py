@@ -49,9 +49,7 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if name in LATER:
-            raise ConfigError(
-                f"The command {name!r} is not there yet.", "There are: " + ", ".join(self.commands) + "."
-            )
+            raise ConfigError(f"The command {name!r} is not there yet.", "There are: " + ", ".join(self.commands) + ".")
         if name not in self.commands:
             raise ConfigError(f"There is no command {name!r}.", did_you_mean(name, self.commands))
         return super().resolve_command(ctx, args)

@@ -17,9 +17,7 @@ from headstart.core.progress import best_progress, reporting_to
 if TYPE_CHECKING:
     from rich.console import Console
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print JSON on standard output, all else on standard error.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, all else on standard error.")]
 """The option that every command has."""
 
 WIDTH = 80

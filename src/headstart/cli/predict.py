@@ -52,9 +52,7 @@ def _write_csv(rows: Sequence[dict[str, Any]], top: int) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["id", "predicted", "confidence", *further, "error"])
     for row in rows:
-        others = [
-            cell for entry in row.get("top", [])[1:top] for cell in (entry["class"], entry["probability"])
-        ]
+        others = [cell for entry in row.get("top", [])[1:top] for cell in (entry["class"], entry["probability"])]
         others += [""] * (len(further) - len(others))
         predicted = row.get("predicted", "")
         # A program reads this: numbers keep every digit, only lists of classes become text.

@@ -88,6 +88,4 @@ def get(kind: str, name: str) -> Method:
 def methods(kind: str | None = None) -> list[Method]:
     """Every registered method, ordered by kind and registration."""
     kinds = list(dict.fromkeys(m.kind for m in _methods.values()))
-    return sorted(
-        (m for m in _methods.values() if kind in (None, m.kind)), key=lambda m: kinds.index(m.kind)
-    )
+    return sorted((m for m in _methods.values() if kind in (None, m.kind)), key=lambda m: kinds.index(m.kind))

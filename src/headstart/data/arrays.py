@@ -32,9 +32,7 @@ def read_arrays(pictures: Any, labels: Any) -> Raw:
     source = as_pictures(pictures)
     labels = _to_numpy(labels)
     if len(labels) != len(source):
-        raise DataError(
-            f"There are {len(source)} pictures, but {len(labels)} labels.", "Give one label per picture."
-        )
+        raise DataError(f"There are {len(source)} pictures, but {len(labels)} labels.", "Give one label per picture.")
     notes = Notes()
     columns: dict[str, Any] = {"label": labels}
     if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:

@@ -41,9 +41,7 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_images: str = "skip") -> D
         If pictures cannot be read beyond the limit, labels are missing everywhere, or nothing varies.
     """
     if not len(raw.source):
-        raise DataError(
-            f"{raw.name} is empty.", "Give data with at least two classes and some pictures of each."
-        )
+        raise DataError(f"{raw.name} is empty.", "Give data with at least two classes and some pictures of each.")
     notes = raw.notes
     facts = raw.source.facts
     rows = _readable(raw, facts, bad_images)
@@ -64,9 +62,7 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_images: str = "skip") -> D
     )
     channels = sorted({facts[row].channels for row in rows})
     if len(channels) > 1:
-        notes.info(
-            "pictures", f"Pictures have {' and '.join(map(str, channels))} channels; grey ones become colour."
-        )
+        notes.info("pictures", f"Pictures have {' and '.join(map(str, channels))} channels; grey ones become colour.")
     schema = Schema(
         "image",
         tuple(tasks),
@@ -91,13 +87,10 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
     raws, parts = [raw], [_parts(raw, "train")]
     for part, extra in extras.items():
         if raw.parts is not None and part in raw.parts:
-            raise DataError(
-                f"{raw.name} has a part {part!r} already, and another is given.", "Give one of them."
-            )
+            raise DataError(f"{raw.name} has a part {part!r} already, and another is given.", "Give one of them.")
         if set(extra.columns) != set(raw.columns):
             raise DataError(
-                f"The {part} data have the labels {sorted(extra.columns)}, the training data "
-                f"{sorted(raw.columns)}.",
+                f"The {part} data have the labels {sorted(extra.columns)}, the training data {sorted(raw.columns)}.",
                 "Name the label columns so that both have them.",
             )
         raws.append(extra)
@@ -137,30 +130,22 @@ def _readable(raw: Raw, facts: list[Facts], bad_images: str) -> np.ndarray:
     return np.array([row for row, fact in enumerate(facts) if not fact.problem], dtype=np.int64)
 
 
-def _understand(
-    raw: Raw, name: str, values: Any, kind: TaskOption, rows: np.ndarray
-) -> tuple[Task, np.ndarray]:
+def _understand(raw: Raw, name: str, values: Any, kind: TaskOption, rows: np.ndarray) -> tuple[Task, np.ndarray]:
     """One task, from the readable rows only: a class of which no picture can be read is no class."""
     classes = raw.classes.get(name)
     if isinstance(values, np.ndarray) and values.ndim == 2:
-        task, labels = task_from_indicators(
-            name, classes or [str(i) for i in range(values.shape[1])], values[rows]
-        )
+        task, labels = task_from_indicators(name, classes or [str(i) for i in range(values.shape[1])], values[rows])
         if missing(labels).all():
             raise DataError(f"No row has a label in {name!r}.", "Add labels.")
     else:
         chosen = [values[row] for row in rows]
         task, labels = task_from_column(name, chosen, kind, raw.notes, classes)
-    full = np.full(
-        (len(raw.source), *labels.shape[1:]), -1 if labels.dtype.kind == "i" else np.nan, labels.dtype
-    )
+    full = np.full((len(raw.source), *labels.shape[1:]), -1 if labels.dtype.kind == "i" else np.nan, labels.dtype)
     full[rows] = labels
     return task, full
 
 
-def _note_unlabelled(
-    tasks: list[Task], labels: Mapping[str, np.ndarray], rows: np.ndarray, notes: Notes
-) -> None:
+def _note_unlabelled(tasks: list[Task], labels: Mapping[str, np.ndarray], rows: np.ndarray, notes: Notes) -> None:
     for task in tasks:
         count = int(missing(labels[task.name][rows]).sum())
         if count:
@@ -172,9 +157,7 @@ def _note_unlabelled(
 
 def _group_names(values: Any, ids: Any) -> np.ndarray:
     """Groups as texts; a row without one is a group of its own."""
-    return np.array(
-        [f"\0{name}" if pd.isna(value) else str(value) for value, name in zip(values, ids, strict=True)]
-    )
+    return np.array([f"\0{name}" if pd.isna(value) else str(value) for value, name in zip(values, ids, strict=True)])
 
 
 def _seconds(values: Any, notes: Notes) -> np.ndarray:
@@ -187,9 +170,7 @@ def _seconds(values: Any, notes: Notes) -> np.ndarray:
         try:
             dates = pd.to_datetime(series, utc=True, format="mixed")
         except (ValueError, TypeError) as error:
-            raise DataError(
-                f"The time column cannot be read: {error}.", "Use numbers or dates (2026-01-31)."
-            ) from None
+            raise DataError(f"The time column cannot be read: {error}.", "Use numbers or dates (2026-01-31).") from None
         numbers = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
     gaps = int(numbers.isna().sum())
     if gaps == len(numbers):
@@ -206,9 +187,7 @@ def _parts(raw: Raw, default: str) -> np.ndarray:
 def _joined(columns: list[Any]) -> Any:
     if all(isinstance(column, np.ndarray) and column.ndim == 2 for column in columns):
         if len({column.shape[1] for column in columns}) > 1:
-            raise DataError(
-                "The parts have different numbers of label columns.", "Give all the same columns."
-            )
+            raise DataError("The parts have different numbers of label columns.", "Give all the same columns.")
         return np.concatenate(columns)
     return [value for column in columns for value in column]
 

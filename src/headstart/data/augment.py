@@ -62,9 +62,7 @@ class Augmentation:
         c, s = math.cos(angle), math.sin(angle)
         rotation = np.array([[c, -s], [s, c]])
         shape = np.array([[scale * ratio * mirror, shear], [0.0, scale / ratio]])
-        affine = np.concatenate(
-            [rotation @ shape, [[2 * self.shift * u[4]], [2 * self.shift * u[5]]]], axis=1
-        )
+        affine = np.concatenate([rotation @ shape, [[2 * self.shift * u[4]], [2 * self.shift * u[5]]]], axis=1)
         colour = 1 + np.array([self.brightness, self.contrast, self.saturation]) * u[6:9]
         box = np.zeros(4)
         if r.random() < self.erase:

@@ -178,9 +178,7 @@ class Dataset:
     def sizes(self) -> np.ndarray:
         """(n, 2) height and width of each picture as stored."""
         facts = self._content.source.facts
-        return np.array([[facts[r].height, facts[r].width] for r in self._rows], dtype=np.int64).reshape(
-            -1, 2
-        )
+        return np.array([[facts[r].height, facts[r].width] for r in self._rows], dtype=np.int64).reshape(-1, 2)
 
     @cached_property
     def pixel_hashes(self) -> list[str]:

@@ -65,9 +65,7 @@ def find_copies(dataset: Dataset) -> Copies:
     return Copies(exact, join(exact, left, right))
 
 
-def join(
-    groups: np.ndarray, left: Sequence[int] | np.ndarray, right: Sequence[int] | np.ndarray
-) -> np.ndarray:
+def join(groups: np.ndarray, left: Sequence[int] | np.ndarray, right: Sequence[int] | np.ndarray) -> np.ndarray:
     """Merge the groups `left[k]` and `right[k]` for every k; returns new group numbers from 0.
 
     >>> join(np.array([0, 1, 2, 1]), [0], [2]).tolist()

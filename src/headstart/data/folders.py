@@ -83,9 +83,7 @@ def read_folder(folder: Path) -> Raw:
 
 def _part_folders(folder: Path, notes: Notes) -> list[tuple[Path, str]]:
     children = [child for child in _children(folder) if child.is_dir()]
-    parts = [
-        (child, PART_NAMES[child.name.lower()]) for child in children if child.name.lower() in PART_NAMES
-    ]
+    parts = [(child, PART_NAMES[child.name.lower()]) for child in children if child.name.lower() in PART_NAMES]
     names = [part for _, part in parts]
     others = [child.name for child in children if child.name.lower() not in PART_NAMES]
     # `train` alone beside other folders may well be a class of vehicles.
@@ -93,9 +91,7 @@ def _part_folders(folder: Path, notes: Notes) -> list[tuple[Path, str]]:
         return [(folder, "")]
     if len(set(names)) < len(names):
         twice = sorted(child.name for child, part in parts if names.count(part) > 1)
-        raise DataError(
-            f"{folder} has several folders for one part: {', '.join(twice)}.", "Keep one of them."
-        )
+        raise DataError(f"{folder} has several folders for one part: {', '.join(twice)}.", "Keep one of them.")
     if others:
         notes.warn("folders", f"Folders beside the parts are left out: {', '.join(others[:10])}.")
     notes.info("split", f"Parts given as folders: {', '.join(child.name for child, _ in parts)}.")

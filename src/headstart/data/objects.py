@@ -39,11 +39,7 @@ def read_object(source: Any, columns: Columns) -> Raw:
     table = as_table(source)
     if table is not None:
         return read_table(table, type(source).__name__, columns, Path())
-    if (
-        hasattr(source, "__getitem__")
-        and hasattr(source, "__len__")
-        and not isinstance(source, Mapping | str)
-    ):
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, Mapping | str):
         return read_items(source)
     if hasattr(source, "__iter__") and not isinstance(source, Mapping):
         raise DataError(
@@ -173,9 +169,7 @@ def _are_indices(labels: Any, names: Sequence[Any] | None) -> bool:
 
 
 def _is_table_dict(source: Any) -> bool:
-    return (
-        isinstance(source, Mapping) and bool(source) and all(as_table(t) is not None for t in source.values())
-    )
+    return isinstance(source, Mapping) and bool(source) and all(as_table(t) is not None for t in source.values())
 
 
 def _read_parts(tables: Mapping[str, Any], columns: Columns) -> Raw:
@@ -185,9 +179,7 @@ def _read_parts(tables: Mapping[str, Any], columns: Columns) -> Raw:
     parts = {PART_NAMES.get(str(name).lower(), ""): table for name, table in tables.items()}
     others = [str(name) for name in tables if str(name).lower() not in PART_NAMES]
     if "train" not in parts:
-        raise DataError(
-            f"There is no train part among {', '.join(map(str, tables))}.", "Call one of them 'train'."
-        )
+        raise DataError(f"There is no train part among {', '.join(map(str, tables))}.", "Call one of them 'train'.")
     raws = {part: read_object(table, columns) for part, table in parts.items() if part}
     raw = combine(raws.pop("train"), raws)
     raw.name = type(tables).__name__

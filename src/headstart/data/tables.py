@@ -181,24 +181,18 @@ def _pictures(table: Table, image: str, root: Path) -> tuple[PictureSource, list
     if not (isinstance(cells, list) and cells and all(_is_path_or_missing(cell) for cell in cells)):
         return CellSource(cells, root), numbered
     named: list[str | None] = [None if pd.isna(cell) else str(cell) for cell in cells]
-    paths = [
-        root / (f"(row {row} names no picture)" if cell is None else cell) for row, cell in enumerate(named)
-    ]
+    paths = [root / (f"(row {row} names no picture)" if cell is None else cell) for row, cell in enumerate(named)]
     unique = None not in named and len(set(named)) == len(named)
     return FileSource(paths), [Path(str(cell)).as_posix() for cell in named] if unique else numbered
 
 
-def _labels(
-    table: Table, names: tuple[str, ...], task: TaskOption
-) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
+def _labels(table: Table, names: tuple[str, ...], task: TaskOption) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
     values = {name: table.values(name) for name in names}
     joint = task == "multi-label" or (task == "auto" and all(looks_binary(values[name]) for name in names))
     if len(names) > 1 and joint:
         # One multi-label task, a class for each column.
         try:
-            indicators = np.array(
-                [pd.to_numeric(pd.Series(values[name])) for name in names], dtype=np.float32
-            )
+            indicators = np.array([pd.to_numeric(pd.Series(values[name])) for name in names], dtype=np.float32)
         except (ValueError, TypeError):
             raise DataError(
                 f"The columns {', '.join(names)} are not 0 and 1.", "Multi-label columns hold 0 or 1."
@@ -234,9 +228,7 @@ def _guess_label(table: Table, name: str, taken: set[str | None], notes: Notes) 
     )
     if not by_name and len(rest) != 1:
         listed = f"it has: {', '.join(rest[:20])}" if rest else "it has no other columns"
-        raise DataError(
-            f"Which column of {name} is the label? Beside the pictures {listed}.", "Name it with label=."
-        )
+        raise DataError(f"Which column of {name} is the label? Beside the pictures {listed}.", "Name it with label=.")
     chosen = by_name[0] if by_name else rest[0]
     notes.info("columns", f"Labels are taken from the column {chosen!r}.")
     return chosen
@@ -244,9 +236,7 @@ def _guess_label(table: Table, name: str, taken: set[str | None], notes: Notes) 
 
 def _looks_like_pictures(table: Table, column: str) -> bool:
     cells = table.cells(column)
-    some = [
-        cell for cell in (cells[row] for row in range(min(_LOOKED_AT, len(table)))) if not _is_missing(cell)
-    ]
+    some = [cell for cell in (cells[row] for row in range(min(_LOOKED_AT, len(table)))) if not _is_missing(cell)]
     return bool(some) and all(_is_picture(cell) for cell in some)
 
 

@@ -77,9 +77,7 @@ def task_from_column(
     column = column.where(~column.map(_is_missing), None)
     present = column[column.notna()]
     if present.empty:
-        raise DataError(
-            f"No row has a label in {name!r}.", "Name the label column with label=, or add labels."
-        )
+        raise DataError(f"No row has a label in {name!r}.", "Name the label column with label=, or add labels.")
     if classes is not None and kind in ("auto", "single-label"):
         return Task(name, "single-label", tuple(classes)), _indices_given(column, classes)
     chosen = kind if kind != "auto" else _guess(name, present, notes)
@@ -92,9 +90,7 @@ def task_from_column(
         _refuse_ids(name, texts.dropna())
     names = sort_classes(texts.dropna())
     index = {text: i for i, text in enumerate(names)}
-    labels = np.array(
-        [MISSING if text is None or text is np.nan else index[text] for text in texts], np.int64
-    )
+    labels = np.array([MISSING if text is None or text is np.nan else index[text] for text in texts], np.int64)
     return Task(name, "single-label", tuple(names)), labels
 
 
@@ -109,9 +105,7 @@ def task_from_indicators(name: str, classes: Sequence[str], values: Any) -> tupl
     try:
         table = pd.DataFrame(values).apply(pd.to_numeric).to_numpy(dtype=np.float32)
     except (ValueError, TypeError):
-        raise DataError(
-            f"The columns of {name!r} are not 0 and 1.", "Multi-label columns hold 0 or 1."
-        ) from None
+        raise DataError(f"The columns of {name!r} are not 0 and 1.", "Multi-label columns hold 0 or 1.") from None
     table = table.copy()
     table[np.isnan(table).any(axis=1)] = np.nan
     found = np.unique(table[~np.isnan(table)])
@@ -148,13 +142,9 @@ def check_variety(task: Task, labels: np.ndarray) -> None:
                 "A classifier needs at least two classes with pictures in each.",
             )
     elif task.kind == "regression" and len(np.unique(known)) < 2:
-        raise DataError(
-            f"All values of {task.name!r} are equal ({known[0]:g}).", "There is nothing to predict."
-        )
+        raise DataError(f"All values of {task.name!r} are equal ({known[0]:g}).", "There is nothing to predict.")
     elif task.kind == "multi-label" and not ((known.max(axis=0) > 0) & (known.min(axis=0) < 1)).any():
-        raise DataError(
-            f"In {task.name!r} every class is always or never present.", "There is nothing to predict."
-        )
+        raise DataError(f"In {task.name!r} every class is always or never present.", "There is nothing to predict.")
 
 
 def _is_missing(value: Any) -> bool:
@@ -235,9 +225,7 @@ def _multi_label(name: str, column: pd.Series) -> tuple[Task, np.ndarray]:
     sets = [None if value is None else names(value) for value in column]
     classes = sort_classes(item for found in sets if found for item in found)
     if not classes:
-        raise DataError(
-            f"No row has a label in {name!r}: all sets are empty.", "Add labels, or name a column."
-        )
+        raise DataError(f"No row has a label in {name!r}: all sets are empty.", "Add labels, or name a column.")
     index = {text: i for i, text in enumerate(classes)}
     labels = np.zeros((len(sets), len(classes)), np.float32)
     for row, found in enumerate(sets):
@@ -270,9 +258,7 @@ def _indices_given(column: pd.Series, classes: Sequence[str]) -> np.ndarray:
             return MISSING
         found = lookup.get(value, -2) if isinstance(value, str) else int(value)
         if not 0 <= found < len(classes):
-            raise DataError(
-                f"Label {value!r} is none of the {len(classes)} classes.", f"Classes: {list(classes)[:10]}"
-            )
+            raise DataError(f"Label {value!r} is none of the {len(classes)} classes.", f"Classes: {list(classes)[:10]}")
         return found
 
     return np.array([index(value) for value in column], dtype=np.int64)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.data.schema import Task
+from headstart.data.schema import Task, missing
 from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
-from headstart.measure import find_metric
+from headstart.measure import find_metric, fit_temperature
 
 STRENGTHS = tuple(float(s) for s in np.logspace(1, -5, 10))
 """The full path, strongest first."""
@@ -70,6 +70,27 @@ def score(task: Task, metric: str, labels: np.ndarray, logits: np.ndarray) -> fl
     return value if found.higher_is_better else -value
 
 
+def sample_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """(N,) loss of each sample at the temperature that fits them best; squared error for regression."""
+    if task.kind == "regression":
+        return (logits[:, 0] - labels) ** 2
+    p = np.clip(as_outputs(task, logits / fit_temperature(logits, labels, task.kind)), 1e-12, 1.0)
+    if task.kind == "single-label":
+        return -np.log(p[np.arange(len(labels)), labels])
+    p = np.minimum(p, 1 - 1e-12)
+    return np.nan_to_num(-(labels * np.log(p) + (1 - labels) * np.log(1 - p))).mean(1)
+
+
+def per_sample(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """A number per sample, higher is better: correctness, or minus the error."""
+    outputs = as_outputs(task, logits)
+    if task.kind == "single-label":
+        return (outputs.argmax(1) == labels).astype(float)
+    if task.kind == "multi-label":
+        return ((outputs > 0.5) == (labels > 0.5)).mean(1)
+    return -np.abs(outputs - labels)
+
+
 def target_of(task: Task, labels: np.ndarray) -> Tensor:
     """Labels as the solver takes them."""
     return torch.as_tensor(labels).long() if task.kind == "single-label" else torch.as_tensor(labels).float()
@@ -100,6 +121,19 @@ def fold_numbers(n: int, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tens
     return assignment
 
 
+def _strength(task: Task, labels: np.ndarray, held_out: np.ndarray, values: list[float]) -> int:
+    """Which strength: of those within one standard error of the best metric, the one with the lowest loss.
+
+    Over few samples the metric of a hundred-fold weaker penalty is often the same by chance; its loss is not, and its
+    large weights are a poor start for fine-tuning.
+    """
+    top = int(np.argmax(values))
+    have = ~(np.isnan(held_out[top]).any(1) | missing(labels))
+    error = per_sample(task, labels[have], held_out[top][have]).std() / np.sqrt(max(1, have.sum()))
+    near = [i for i, v in enumerate(values) if v >= values[top] - error]
+    return min(near, key=lambda i: float(sample_losses(task, labels[have], held_out[i][have]).mean()))
+
+
 def fit_probe(
     x: Tensor,
     labels: np.ndarray,
@@ -118,7 +152,7 @@ def fit_probe(
     labels
         (N,) or (N, K) as `Dataset.labels` gives them.
     metric
-        Name of the metric that decides; ties go to the stronger penalty.
+        Name of the metric that decides: among the strengths within one standard error of the best, the lowest loss.
     assignment
         (N,) from `fold_numbers`.
     weights
@@ -138,7 +172,7 @@ def fit_probe(
         values = [score(task, metric, labels, z.numpy()) for z in held_out]
     else:
         held_out, values = x.new_full((len(strengths), len(x), task.outputs), torch.nan), [0.0] * len(strengths)
-    best = int(np.argmax(values))
+    best = _strength(task, labels, held_out.numpy(), values) if folds else 0
     final = fit_paths(x, y, task.kind, task.outputs, [strengths[best]], ones[None])
     return Probe(
         weight=final.weights[0, 0] * spread,

@@ -16,9 +16,8 @@ from torch import Tensor
 from headstart.core.progress import progress
 from headstart.data.schema import Task
 from headstart.features.extract import Place, extract
-from headstart.features.probe import ROUGH, SCREENING, as_outputs, label_scale, score, target_of
+from headstart.features.probe import ROUGH, SCREENING, label_scale, per_sample, sample_losses, score, target_of
 from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
-from headstart.measure import fit_temperature
 from headstart.models.backbone import Backbone
 from headstart.train.reader import Reader
 
@@ -214,35 +213,14 @@ def _probe(
     best = int(np.argmax(values))
     have = ~np.isnan(held[best]).any(axis=1)
     root = np.sqrt(max(1, have.sum()))
-    error = float(_per_sample(task, labels[have], held[best][have]).std() / root)
+    error = float(per_sample(task, labels[have], held[best][have]).std() / root)
     loss = min(float(sample_losses(task, labels[have], z[have]).mean()) for z in held)
     return Row(size, place[0], place[1], x.shape[1], values[best], error, loss, SCREENING[best]), held[best]
-
-
-def sample_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """(N,) loss of each sample at the temperature that fits them best; squared error for regression."""
-    if task.kind == "regression":
-        return (logits[:, 0] - labels) ** 2
-    p = np.clip(as_outputs(task, logits / fit_temperature(logits, labels, task.kind)), 1e-12, 1.0)
-    if task.kind == "single-label":
-        return -np.log(p[np.arange(len(labels)), labels])
-    p = np.minimum(p, 1 - 1e-12)
-    return np.nan_to_num(-(labels * np.log(p) + (1 - labels) * np.log(1 - p))).mean(1)
-
-
-def _per_sample(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """A number per sample, higher is better: correctness, or minus the error."""
-    outputs = as_outputs(task, logits)
-    if task.kind == "single-label":
-        return (outputs.argmax(1) == labels).astype(float)
-    if task.kind == "multi-label":
-        return ((outputs > 0.5) == (labels > 0.5)).mean(1)
-    return -np.abs(outputs - labels)
 
 
 def paired_gain(task: Task, labels: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str) -> tuple[float, float]:
     """Gain of b over a in the metric, and the standard error of the paired per-sample difference."""
     have = ~(np.isnan(a).any(1) | np.isnan(b).any(1))
     gain = score(task, metric, labels[have], b[have]) - score(task, metric, labels[have], a[have])
-    difference = _per_sample(task, labels[have], b[have]) - _per_sample(task, labels[have], a[have])
+    difference = per_sample(task, labels[have], b[have]) - per_sample(task, labels[have], a[have])
     return gain, float(difference.std() / np.sqrt(max(1, have.sum())))

@@ -76,9 +76,7 @@ class Backbone(nn.Module):
         """Collated inputs -> the state that the first stage takes. The default passes them on."""
         return dict(inputs)
 
-    def walk(
-        self, s: State, after: str | None = None, upto: str | None = None
-    ) -> Iterator[tuple[str, State]]:
+    def walk(self, s: State, after: str | None = None, upto: str | None = None) -> Iterator[tuple[str, State]]:
         """The fold, one stage at a time: yields (stage name, state after it).
 
         Raises
@@ -91,9 +89,7 @@ class Backbone(nn.Module):
             if name is not None and name not in self.stages:
                 raise ModelError(f"The network has no stage {name!r}.", did_you_mean(name, names))
         if after is not None and after not in self.cuts:
-            raise ModelError(
-                f"The network cannot resume after stage {after!r}.", f"Cuts: {', '.join(self.cuts)}."
-            )
+            raise ModelError(f"The network cannot resume after stage {after!r}.", f"Cuts: {', '.join(self.cuts)}.")
         first = names.index(after) + 1 if after else 0
         last = names.index(upto) + 1 if upto else len(names)
         return self._walk(s, names[first:last])
@@ -143,9 +139,7 @@ class Backbone(nn.Module):
 
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
         """One settled sample -> tensors; random only through `seed`."""
-        raise ModelError(
-            f"{type(self).__name__} does not say how samples become tensors.", "Override preprocess()."
-        )
+        raise ModelError(f"{type(self).__name__} does not say how samples become tensors.", "Override preprocess().")
 
     def collate(self, states: list[State]) -> State:
         """A list of preprocessed samples -> one batch."""
@@ -167,9 +161,7 @@ class StagedBackbone(Backbone):
     Stage names may contain dots; `nn.ModuleDict` refuses them, so modules are registered with dots replaced.
     """
 
-    def __init__(
-        self, stages: Mapping[str, nn.Module], family: str = "cnn", cuts: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, stages: Mapping[str, nn.Module], family: str = "cnn", cuts: Sequence[str] | None = None) -> None:
         super().__init__()
         for name, stage in stages.items():
             self.add_module(name.replace(".", "_"), stage)

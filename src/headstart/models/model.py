@@ -109,9 +109,7 @@ class Model(nn.Module):
         """The head of a task; of the first without a name."""
         return self.heads[0 if task is None else self.tasks.index(task)]
 
-    def forward(
-        self, batch: Batch, view: str | None = None, keep: Sequence[str] = (), fresh: bool = False
-    ) -> Output:
+    def forward(self, batch: Batch, view: str | None = None, keep: Sequence[str] = (), fresh: bool = False) -> Output:
         """One pass over a batch's view.
 
         Parameters
@@ -128,9 +126,7 @@ class Model(nn.Module):
         share = self._shared is not None and not fresh
         if share and key in self._shared:  # type: ignore[operator]
             return self._shared[key]  # type: ignore[index]
-        output = self._compute(
-            batch, view, tuple(self.backbone.stages) if share and self._keep_states else keep
-        )
+        output = self._compute(batch, view, tuple(self.backbone.stages) if share and self._keep_states else keep)
         if share:
             self._shared[key] = output  # type: ignore[index]
         return output

@@ -24,7 +24,5 @@ def open_model(reference: str, wanted: Wanted) -> Backbone:
     from headstart.models.bundle import find_bundle, load_bundle
 
     if parsed.scratch:
-        raise ModelError(
-            "scratch: cannot stand before run:.", "Name the run's own model reference after scratch: ."
-        )
+        raise ModelError("scratch: cannot stand before run:.", "Name the run's own model reference after scratch: .")
     return load_bundle(find_bundle(Path(parsed.name)), wanted).model.backbone

@@ -32,9 +32,7 @@ def square(picture: np.ndarray, size: int, interpolation: str = "bicubic") -> np
         return out[..., None] if channels == 1 else out
     layers = [
         np.asarray(
-            Image.fromarray(np.ascontiguousarray(picture[..., c], dtype=np.float32)).resize(
-                (size, size), filter_
-            )
+            Image.fromarray(np.ascontiguousarray(picture[..., c], dtype=np.float32)).resize((size, size), filter_)
         )
         for c in range(channels)
     ]
@@ -42,9 +40,7 @@ def square(picture: np.ndarray, size: int, interpolation: str = "bicubic") -> np
     return np.clip(np.rint(out), 0, 255).astype(np.uint8) if picture.dtype == np.uint8 else out
 
 
-def picture_state(
-    picture: np.ndarray, spec: InputSpec, augmentation: Augmentation | None, seed: int
-) -> State:
+def picture_state(picture: np.ndarray, spec: InputSpec, augmentation: Augmentation | None, seed: int) -> State:
     """One picture as tensors: `x` (C, S, S) as stored, and the drawn view where an augmentation is given.
 
     Pictures already at the network's size (from a store) are taken as they are.

@@ -109,9 +109,7 @@ class TracedBackbone(Backbone):
         was_training = self.net.training
         self.net.eval()
         spec = self.input_spec
-        example = torch.randn(
-            1, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(0)
-        )
+        example = torch.randn(1, spec.channels, spec.size, spec.size, generator=torch.Generator().manual_seed(0))
         units = find_units(self.net, groups)
         found = trace(units, lambda x: self.native.features(self.net, x), example)
         self.net.train(was_training)
@@ -285,8 +283,7 @@ def _loose_parameters(net: nn.Module, units: Sequence[Unit]) -> list[nn.Paramete
 def _attends(net: nn.Module) -> bool:
     """Whether attention blocks hold most of the weights' modules: what calls for a Transformer's defaults."""
     attention = sum(
-        "attention" in type(m).__name__.lower()
-        or type(m).__name__ in ("WindowAttention", "MultiheadAttention")
+        "attention" in type(m).__name__.lower() or type(m).__name__ in ("WindowAttention", "MultiheadAttention")
         for m in net.modules()
     )
     convolutions = sum(isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1) for m in net.modules())

@@ -82,9 +82,7 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
 # -- timm ------------------------------------------------------------------------------------------------------------
 
 
-def _open_timm(
-    reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None
-) -> TracedBackbone:
+def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None) -> TracedBackbone:
     prepare_torchvision()
     import timm
 
@@ -153,9 +151,7 @@ def _open_timm(
     return wrap_timm(net, spec, provenance, has_source=not reference.scratch)
 
 
-def wrap_timm(
-    net: Any, spec: InputSpec, provenance: Provenance, has_source: bool = True
-) -> TracedBackbone:
+def wrap_timm(net: Any, spec: InputSpec, provenance: Provenance, has_source: bool = True) -> TracedBackbone:
     """A timm network with its classifier taken off and its stages found."""
     classifier_name = classifier_of(net)
     classifier: Any = net.get_submodule(classifier_name) if classifier_name else None
@@ -235,9 +231,7 @@ def _check_timm_name(name: str) -> None:
         raise ModelError(f"timm has no weights {tag!r} for {architecture}.", f"There are: {tags}.")
 
 
-def _create_timm(
-    name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int
-) -> Any:
+def _create_timm(name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int) -> Any:
     import timm
 
     logging.getLogger("timm").setLevel(logging.ERROR)
@@ -289,19 +283,13 @@ def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], 
     classifier = cfg.get("classifier")
     dropped = tuple(f"{c}." for c in ([classifier] if isinstance(classifier, str) else classifier or ()))
     own = {
-        k: v
-        for k, v in weights.items()
-        if not (k.startswith(dropped) and k in wanted and v.shape != wanted[k].shape)
+        k: v for k, v in weights.items() if not (k.startswith(dropped) and k in wanted and v.shape != wanted[k].shape)
     }
     missing = [
-        k
-        for k in wanted
-        if k not in own and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
+        k for k in wanted if k not in own and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
     ]
     extra = sorted(
-        k
-        for k in own
-        if k not in wanted and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
+        k for k in own if k not in wanted and not k.startswith(dropped) and not k.endswith("num_batches_tracked")
     )
     shapes = [
         f"{k} {tuple(own[k].shape)} for {tuple(wanted[k].shape)}"
@@ -365,9 +353,7 @@ def from_module(
     for stage in stages:
         if stage not in names:
             close = near_names(stage, names)
-            raise ModelError(
-                f"The module has no submodule {stage!r}.", f"Near: {', '.join(close)}." if close else ""
-            )
+            raise ModelError(f"The module has no submodule {stage!r}.", f"Near: {', '.join(close)}." if close else "")
     groups: dict[str, object] = {}
     current = stages[0]
     for parameter, _ in net.named_parameters():

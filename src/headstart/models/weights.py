@@ -134,9 +134,7 @@ def in_order(given: dict[str, Tensor], wanted: dict[str, Tensor], what: str) -> 
     if len(given) != len(wanted) or any(
         a.shape != b.shape for a, b in zip(given.values(), wanted.values(), strict=True)
     ):
-        raise ModelError(
-            f"The tensors of {what} do not fit its architecture.", "The wheel is not the one expected."
-        )
+        raise ModelError(f"The tensors of {what} do not fit its architecture.", "The wheel is not the one expected.")
     return dict(zip(wanted, given.values(), strict=True))
 
 

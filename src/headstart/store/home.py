@@ -13,9 +13,7 @@ def home_dir() -> Path:
 
     The environment is read at every call; nothing is created.
     """
-    return _from_environment("HEADSTART_HOME") or Path(
-        platformdirs.user_data_dir("headstart", appauthor=False)
-    )
+    return _from_environment("HEADSTART_HOME") or Path(platformdirs.user_data_dir("headstart", appauthor=False))
 
 
 def cache_dir() -> Path:
@@ -23,9 +21,7 @@ def cache_dir() -> Path:
 
     The environment is read at every call; nothing is created.
     """
-    return _from_environment("HEADSTART_CACHE") or Path(
-        platformdirs.user_cache_dir("headstart", appauthor=False)
-    )
+    return _from_environment("HEADSTART_CACHE") or Path(platformdirs.user_cache_dir("headstart", appauthor=False))
 
 
 def _from_environment(name: str) -> Path | None:

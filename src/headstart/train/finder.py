@@ -28,8 +28,8 @@ def suggest(model: Model, reader: Reader, work: Work, settings: Settings) -> tup
     """Train for a moment with rates growing from 1/1000 to 100 times the phase's, and read off a factor.
 
     Every group's rate is multiplied by the same factor, so the ratios between stages stay. The factor suggested is
-    where the smoothed loss falls fastest per decade (Smith 2017, arXiv 1506.01186), kept a third below the point where it
-    starts to rise. The model's weights are restored.
+    where the smoothed loss falls fastest per decade (Smith 2017, arXiv 1506.01186), at most a third of where it starts
+    to rise. The model's weights are restored.
 
     Returns
     -------

@@ -161,7 +161,7 @@ class Trainer:
         self._interrupted = threading.Event()
         self._warned = False
 
-    # -- the whole ---------------------------------------------------------------------------------------------------
+    # -- the whole ----------------------------------------------------------------------------------------------
 
     def run(self) -> History:
         """Train through all phases, continuing from the checkpoint if there is one."""
@@ -198,7 +198,7 @@ class Trainer:
                 self._run_epoch(state, advance)
         state.keep_weights()
 
-    # -- an epoch ------------------------------------------------------------------------------------------------------
+    # -- an epoch -----------------------------------------------------------------------------------------------
 
     def _run_epoch(self, state: _PhaseState, advance: Callable[..., None]) -> None:
         work, clock = state.work, state.clock
@@ -298,9 +298,9 @@ class Trainer:
             )
         if state.clipped > 0.95 * clock.step and clock.step >= 20 and not self._warned:
             self._warned = True
-            progress().say(
-                f"Note: gradients are clipped at nearly every step ({phase.clip:g}); the rates may be too high."
-            )
+            # The halves of a cross-validated training would only say it thrice.
+            if self.settings.labels.get("fold") is None:
+                progress().say(f"Note: gradients exceed --clip {phase.clip:g} at nearly every step.")
             record["note"] = "clipped at nearly every step"
         if state.skipped:
             record["skipped_steps"] = state.skipped
@@ -319,7 +319,7 @@ class Trainer:
         self.history.epochs.append(record)
         self.log.write(record)
 
-    # -- checkpoints -----------------------------------------------------------------------------------------------------
+    # -- checkpoints --------------------------------------------------------------------------------------------
 
     def _save(self, state: _PhaseState) -> None:
         if self.settings.checkpoint is None:
@@ -342,7 +342,7 @@ class Trainer:
         named = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         return {n: t for n, t in named.items() if not n.startswith("backbone.source_head.")}
 
-    # -- interruption ------------------------------------------------------------------------------------------------------
+    # -- interruption -------------------------------------------------------------------------------------------
 
     @contextmanager
     def _watching_for_interrupts(self) -> Iterator[None]:

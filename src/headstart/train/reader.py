@@ -18,6 +18,8 @@ from headstart.data.schema import Sample, missing
 from headstart.models.backbone import Backbone, State
 from headstart.train.batch import Batch, Feed
 
+Index = Sequence[int] | np.ndarray
+
 STORE_SHARE = 0.25
 """Share of the free memory that settled samples may take."""
 
@@ -46,7 +48,7 @@ class Reader:
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
-    def samples(self, part: str, index: Sequence[int]) -> list[Sample]:
+    def samples(self, part: str, index: Index) -> list[Sample]:
         """Settled samples: what does not change from epoch to epoch is done once, as long as memory allows."""
         todo = [int(i) for i in index if (part, int(i)) not in self._settled]
         fresh: dict[int, Sample] = {}
@@ -94,9 +96,7 @@ class Reader:
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
-    def batch(
-        self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0
-    ) -> Batch:
+    def batch(self, part: str, index: Index, views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
         """The batch of the samples at these positions."""
         data = self.parts[part]
         samples = self.samples(part, index)
@@ -200,9 +200,7 @@ class CachedReader(Reader):
             self._states[part] = {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
         return self._states[part]
 
-    def batch(
-        self, part: str, index: Sequence[int], views: Sequence[str], labels: bool = True, epoch: int = 0
-    ) -> Batch:
+    def batch(self, part: str, index: Index, views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
         kept = self._activations(part)
         where = torch.as_tensor(np.asarray(index, dtype=np.int64))
         state = {k: v[where] for k, v in kept.items()}

@@ -46,7 +46,7 @@ def cosine(warmup: float = 0.1) -> Schedule:
     "schedule",
     "one-cycle",
     summary="cosine up from 1/25 of the rate over the first quarter, cosine down to 1e-5 of it",
-    source="Smith 2018, arXiv 1803.09820; shape and defaults as fastai's fit_one_cycle (div 25, final 1e5, pct_start .25)",
+    source="Smith 2018, arXiv 1803.09820; defaults of fastai's fit_one_cycle (div 25, final 1e5, pct_start .25)",
 )
 def one_cycle(warmup: float = 0.25, div: float = 25.0, final: float = 1e5) -> Schedule:
     """

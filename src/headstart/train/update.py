@@ -50,7 +50,8 @@ class Step:
     def apply(self) -> None:
         """Clip, move the weights, clear the gradients. A gradient that is not finite moves nothing and is logged."""
         parameters = [p for p in self.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters]) if parameters else torch.zeros(())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
         self.logs["gradient_norm"] = float(norm)
         if not torch.isfinite(norm):
             self.logs["skipped"] = 1.0

@@ -19,8 +19,7 @@ from headstart.core.seeding import derive
 from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
 from headstart.features.extract import batch_for
-from headstart.features.probe import class_weights, fit_probe, label_scale, score
-from headstart.features.screen import sample_losses
+from headstart.features.probe import class_weights, fit_probe, label_scale, sample_losses, score
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Loss, Supervised
 from headstart.models.backbone import Backbone
@@ -294,12 +293,8 @@ def _two_folds(
             logits[halves == fold] = load_tree(path).numpy()
     judged = halves >= 0
     whole = {key: logits for key, logits in held.items() if not np.isnan(logits[judged]).any()}
-    # The loss at its best temperature decides: over little data the metric's steps are too coarse to choose an epoch
-    # by, and a temperature is fitted afterwards anyway.
-    (epoch, kind), logits = min(
-        whole.items(),
-        key=lambda item: (float(sample_losses(job.task, labels[judged], item[1][judged]).mean()), -item[0][0]),
-    )
+    epoch, kind = _latest_of_the_best(job, labels[judged], {k: z[judged] for k, z in whole.items()})
+    logits = whole[epoch, kind]
     final = replace(
         strategy.phases[last],
         stop_after=epoch + 1,
@@ -313,6 +308,19 @@ def _two_folds(
     )
     progress().say(notes[-1])
     return logits, replace(strategy, phases=(*earlier, final))
+
+
+def _latest_of_the_best(job: Job, labels: np.ndarray, held: dict[tuple[int, str], np.ndarray]) -> tuple[int, str]:
+    """The latest epoch whose loss is within a standard error (paired) of the lowest; raw or averaged, the lower.
+
+    The loss is taken at its best temperature: one is fitted afterwards anyway, and over little data the metric's
+    steps are too coarse. The latest, because a schedule that was stopped half-way has not settled.
+    """
+    losses = {key: sample_losses(job.task, labels, logits) for key, logits in held.items()}
+    best = min(losses.values(), key=np.mean)
+    near = [k for k, v in losses.items() if (v - best).mean() <= (v - best).std() / np.sqrt(len(v))]
+    latest = max(epoch for epoch, _ in near)
+    return min((k for k in near if k[0] == latest), key=lambda k: float(losses[k].mean()))
 
 
 def _judged_rarely(strategy: Strategy) -> Strategy:

@@ -35,7 +35,7 @@ from headstart.verbs.candidates import Candidate, build_model, load_candidate, t
 from headstart.verbs.evaluation import metrics_of
 from headstart.verbs.frozen import FrozenProbe, may_mirror, run_pixels, run_probes, run_screening
 from headstart.verbs.job import Job, open_job
-from headstart.verbs.options import make_options
+from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
 from headstart.verbs.run import Interrupted, Run
 from headstart.verbs.writing import Result, finish
@@ -75,11 +75,11 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     name = data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
-    source = str(data) if isinstance(data, (str, Path)) else None
+    source = _absolute(data) if isinstance(data, (str, Path)) else None
     with _tidy(folder, there), folder.locked(), _interruptible(folder):
         job = open_job(folder, checked, data, module)
         # The configuration is written once data and options have been found sound: a run folder without it is none.
-        folder.write_config({"data": source, **checked.model_dump(mode="json", exclude={"out"})})
+        folder.write_config({"data": source, **_resolved(checked).model_dump(mode="json", exclude={"out"})})
         _write_data(job)
         return _run(job)
 
@@ -126,6 +126,16 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         else:
             _write_data(job)
         return _run(job)
+
+
+def _absolute(data: str | Path) -> str:
+    """A path that means the same from every folder, so that a run can be resumed from anywhere; samples as they are."""
+    return str(data) if str(data).startswith("sample:") else str(Path(data).absolute())
+
+
+def _resolved(options: FitOptions) -> FitOptions:
+    given = {k: _absolute(v) for k in ("valid", "test") if isinstance(v := getattr(options, k), (str, Path))}
+    return options.model_copy(update=given)
 
 
 @contextmanager
@@ -267,7 +277,8 @@ def _choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[s
         tuned.why, probe.why = "asked for", f"baseline; {said}"
         reasons.append(f"{tuned.name} was asked for: {said}.")
         return tuned
-    winner, loser = (tuned, probe) if b >= a else (probe, tuned)
+    # A tie goes to the probe: it is the smaller change to the network, and the faster model to train.
+    winner, loser = (tuned, probe) if b > a else (probe, tuned)
     winner.why, loser.why = f"better {where}", f"not better {where}"
     reasons.append(f"{winner.name} was chosen: {said}.")
     return winner

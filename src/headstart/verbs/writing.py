@@ -109,7 +109,7 @@ def finish(job: Job, result: Result, seconds: float) -> None:
     report(folder.path)
 
 
-# -- parts ------------------------------------------------------------------------------------------------------------
+# -- parts ------------------------------------------------------------------------------------------------------
 
 
 def _validation(job: Job, result: Result) -> Judged:
@@ -151,7 +151,7 @@ def _majority(job: Job, n: int) -> np.ndarray:
     return np.tile(np.nanmean(labels, axis=0), (n, 1)) if labels.ndim == 2 else np.full(n, np.nanmean(labels))
 
 
-# -- report.json -------------------------------------------------------------------------------------------------------
+# -- report.json ------------------------------------------------------------------------------------------------
 
 
 def _report(
@@ -300,7 +300,7 @@ def versions() -> dict[str, str]:
     return {"headstart": headstart.__version__, "python": platform.python_version()} | {n: version(n) for n in names}
 
 
-# -- pictures and maps ---------------------------------------------------------------------------------------------------
+# -- pictures and maps ------------------------------------------------------------------------------------------
 
 
 def _worst(job: Job, final: Judged) -> list[dict[str, Any]]:
