@@ -218,7 +218,8 @@ class DomainAdversarial(Objective):
 
     def losses(self, model, batches, ctx, only=None):
         a, b = batches["source"], batches["target"]
-        assert not (b.labels or b.present), "target labels must be masked"
+        masked = not b.labels and not b.present
+        assert masked, "target labels must be masked"
         x, y = model(a), model(b)
         strength = 2 / (1 + np.exp(-10 * ctx.clock.progress)) - 1
         both = _Reverse.apply(torch.cat([x.features, y.features]), strength)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.core.errors import ModelError
-from headstart.features import solver
+from headstart.features import lbfgs
 from headstart.features.solver import (
     ProbePath,
     fit_paths,
@@ -181,7 +181,7 @@ def test_held_out_predictions_settle_where_the_objective_is_tiny() -> None:
 
 def test_no_probability_is_subnormal() -> None:
     logits = torch.tensor([[0.0, -30.0, -95.0, -200.0]])[:, :, None]
-    for link in (solver._Softmax, solver._Sigmoid):
+    for link in (lbfgs._Softmax, lbfgs._Sigmoid):
         p = link.mean(logits).flatten()
         assert p[1] > 1e-14
         assert p[2] == p[3] == 0

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,102 +19,17 @@ from headstart.core.progress import progress
 from headstart.core.seeding import derive
 from headstart.models.model import Model
 from headstart.store.tensors import load_tree, save_tree
-from headstart.train.averaging import Average, restore, trained_tensors
+from headstart.train.averaging import restore
 from headstart.train.batch import Batch, Feed, Terms
-from headstart.train.modes import make_optimizer, parameter_groups, set_train_mode
-from headstart.train.objective import Clock, Context, Objective, all_feeds, joint_losses
-from headstart.train.phase import Phase
+from headstart.train.modes import set_train_mode
+from headstart.train.objective import Context, joint_losses
+from headstart.train.phase_state import PhaseState
 from headstart.train.precision import autocast, norms_in_float32
-from headstart.train.reader import CachedReader, Reader
-from headstart.train.schedule import make_schedule
-from headstart.train.update import OneBackward, Step, Update
+from headstart.train.reader import Reader
+from headstart.train.update import Step
+from headstart.train.work import History, Log, MemoryLog, Score, Settings, Validate, Work
 
-
-@dataclass(frozen=True)
-class Score:
-    """A validation: `value` decides (higher is better), `loss` breaks ties, `metric` is what is shown."""
-
-    value: float
-    loss: float
-    metric: float
-
-    def better_than(self, other: Score | None) -> bool:
-        return other is None or (self.value, -self.loss) > (other.value, -other.loss)
-
-
-Validate = Callable[[Model, int, int, str], Score]
-"""(model, number of the phase, epoch, "raw" or "average") -> score."""
-
-
-class Log(Protocol):
-    """Where training reports its steps and epochs. `position` and `rewind` let a resumed run overwrite its tail.
-
-    Several trainings may share one log: `mine` is what the records of this one have in common.
-    """
-
-    def write(self, record: dict[str, Any]) -> None: ...
-
-    def position(self, mine: Mapping[str, Any] = MappingProxyType({})) -> int: ...
-
-    def rewind(self, position: int, mine: Mapping[str, Any] = MappingProxyType({})) -> None: ...
-
-
-class MemoryLog:
-    """Keeps records in a list, of one training."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-
-    def write(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
-
-    def position(self, mine: Mapping[str, Any] = MappingProxyType({})) -> int:
-        return len(self.records)
-
-    def rewind(self, position: int, mine: Mapping[str, Any] = MappingProxyType({})) -> None:
-        del self.records[position:]
-
-
-@dataclass
-class Work:
-    """A phase with what it minimises and how."""
-
-    phase: Phase
-    objectives: Sequence[Objective]
-    update: Update = field(default_factory=OneBackward)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the loop needs to know besides its work.
-
-    Attributes
-    ----------
-    seed
-        Every random number of training is a function of it.
-    checkpoint
-        File to write checkpoints to; None writes none. If it exists, training continues from it.
-    every
-        Seconds between checkpoints within an epoch (one is also written after each epoch).
-    name
-        Shown with the progress and written into the log.
-    """
-
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
-    checkpoint: Path | None = None
-    every: float = 60.0
-    name: str = "training"
-    labels: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class History:
-    """What training did: one record per epoch, and which weights each phase kept."""
-
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    kept: list[dict[str, Any]] = field(default_factory=list)
+__all__ = ["History", "Log", "MemoryLog", "Score", "Settings", "Trainer", "Validate", "Work"]
 
 
 class Trainer:
@@ -183,7 +95,7 @@ class Trainer:
     def _run_phase(self, number: int, saved: dict[str, Any] | None) -> None:
         work = self.works[number]
         phase = work.phase
-        state = _PhaseState(self, work, number)
+        state = PhaseState(self, work, number)
         if saved:
             state.load(saved)
         else:
@@ -200,7 +112,7 @@ class Trainer:
 
     # -- an epoch -----------------------------------------------------------------------------------------------
 
-    def _run_epoch(self, state: _PhaseState, advance: Callable[..., None]) -> None:
+    def _run_epoch(self, state: PhaseState, advance: Callable[..., None]) -> None:
         work, clock = state.work, state.clock
         in_epoch = clock.step - clock.epoch * clock.steps_per_epoch
         if in_epoch == 0:
@@ -227,7 +139,7 @@ class Trainer:
         self._save(state)
         self._stop_if_interrupted()
 
-    def _step(self, state: _PhaseState, micro: list[dict[str, Batch]]) -> dict[str, float]:
+    def _step(self, state: PhaseState, micro: list[dict[str, Batch]]) -> dict[str, float]:
         work, clock, settings = state.work, state.clock, self.settings
         factor = state.schedule(clock.progress)
         for group in state.optimizer.param_groups:
@@ -262,7 +174,7 @@ class Trainer:
             views[view] = {**s, **{k: v for k, v in self.ctx.carry.items() if v.shape[0] == rows}}
         return replace(batch, views=views)
 
-    def _log_step(self, state: _PhaseState, logs: dict[str, float]) -> None:
+    def _log_step(self, state: PhaseState, logs: dict[str, float]) -> None:
         clock, phase = state.clock, state.work.phase
         state.clipped += logs.get("clipped", 0.0)
         state.skipped += logs.get("skipped", 0.0)
@@ -281,7 +193,7 @@ class Trainer:
             }
         )
 
-    def _end_epoch(self, state: _PhaseState) -> None:
+    def _end_epoch(self, state: PhaseState) -> None:
         clock, phase = state.clock, state.work.phase
         losses = state.losses
         record: dict[str, Any] = {
@@ -321,7 +233,7 @@ class Trainer:
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 
-    def _save(self, state: _PhaseState) -> None:
+    def _save(self, state: PhaseState) -> None:
         if self.settings.checkpoint is None:
             return
         tree = {
@@ -367,147 +279,3 @@ class Trainer:
     def _stop_if_interrupted(self) -> None:
         if self._interrupted.is_set():
             raise KeyboardInterrupt
-
-
-class _PhaseState:
-    """Everything of one phase that changes while it runs, and therefore goes into checkpoints."""
-
-    def __init__(self, trainer: Trainer, work: Work, number: int) -> None:
-        self.trainer, self.work, self.number = trainer, work, number
-        phase, model, ctx = work.phase, trainer.model, trainer.ctx
-        self.feeds = all_feeds(work.objectives)
-        groups = parameter_groups(model, phase)
-        self.optimizer = make_optimizer(groups, trainer.settings.device)
-        self.average = Average(model, phase.average) if phase.average is not None else None
-        self.schedule = make_schedule(phase.schedule, phase.warmup)
-        self.reader: Reader = trainer.reader
-        if phase.cut is not None:
-            model.eval()
-            self.reader = CachedReader(trainer.reader, phase.cut, trainer.settings.device)
-        ctx.reader, ctx.feeds = self.reader, self.feeds
-        if any("teacher" in o.needs for o in work.objectives):
-            ctx.teacher = copy.deepcopy(model).eval().requires_grad_(False)
-        pacer = next(f for f in self.feeds.values() if f.paces)
-        batches = len(self.reader.order(pacer, 0, phase.batch_size))
-        self.clock = Clock(0, 0, math.ceil(batches / phase.accumulate), phase.epochs)
-        ctx.clock = self.clock
-        self.best: Score | None = None
-        self.best_kind = "raw"
-        self.best_epoch = -1
-        self.best_tensors: dict[str, Tensor] = {}
-        self.since_best = 0
-        self.improved = False
-        self.done = False
-        self.losses: list[float] = []
-        self.clipped = 0.0
-        self.skipped = 0.0
-
-    def batches(self, first: int) -> Iterator[list[dict[str, Batch]]]:
-        """Micro-batches of each step of the current epoch, from step `first` on."""
-        phase, device = self.work.phase, self.trainer.settings.device
-        epoch, skip = self.clock.epoch, first * phase.accumulate
-        streams = {
-            name: (self.reader.epoch(f, epoch, phase.batch_size, skip) if f.paces else self._endless(f, epoch, skip))
-            for name, f in self.feeds.items()
-        }
-        pacer = next(name for name, f in self.feeds.items() if f.paces)
-        micro: list[dict[str, Batch]] = []
-        for batch in streams[pacer]:
-            others = {name: next(s).to(device) for name, s in streams.items() if name != pacer}
-            micro.append({pacer: batch.to(device), **others})
-            if len(micro) == phase.accumulate:
-                yield micro
-                micro = []
-        if micro:
-            yield micro
-
-    def _endless(self, feed: Feed, epoch: int, skip: int) -> Iterator[Batch]:
-        """A feed that does not pace starts again, in another order, whenever it ends within an epoch."""
-        size, again = self.work.phase.batch_size, 0
-        while True:
-            round_ = epoch * 1000 + again
-            order = self.reader.order(feed, round_, size)
-            if skip >= len(order):
-                skip -= len(order)
-            else:
-                yield from self.reader.epoch(feed, round_, size, skip)
-                skip = 0
-            again += 1
-
-    def judge(self, kind: str, record: dict[str, Any]) -> None:
-        """Validate the weights that the model has now and remember them if they are the best so far."""
-        trainer = self.trainer
-        assert trainer.validate is not None
-        trainer.model.eval()
-        with torch.no_grad():
-            score = trainer.validate(trainer.model, self.number, self.clock.epoch - 1, kind)
-        record["validation_metric" if kind == "raw" else "ema_metric"] = score.metric
-        record["validation_loss" if kind == "raw" else "ema_loss"] = score.loss
-        if score.better_than(self.best):
-            self.best, self.best_kind, self.best_epoch, self.improved = (
-                score,
-                kind,
-                self.clock.epoch - 1,
-                True,
-            )
-            self.best_tensors = {n: t.detach().clone() for n, t in trained_tensors(trainer.model).items()}
-
-    def keep_weights(self) -> None:
-        """End the phase with the weights it asks for, and say which they are."""
-        phase, model = self.work.phase, self.trainer.model
-        kind, epoch = "raw", self.clock.epoch - 1
-        if phase.keep == "average" and self.average is not None:
-            self.average.copy_to(model)
-            kind = "average"
-        elif phase.keep == "best" and self.best is not None:
-            restore(model, self.best_tensors)
-            kind, epoch = self.best_kind, self.best_epoch
-        score = {"metric": self.best.metric, "loss": self.best.loss} if self.best else {}
-        self.trainer.history.kept.append({"phase": phase.name, "weights": kind, "epoch": epoch, **score})
-
-    def as_tree(self) -> dict[str, Any]:
-        return {
-            "clock": {"epoch": self.clock.epoch, "step": self.clock.step},
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state() if self.average else None,
-            "objectives": [o.state() for o in self.work.objectives],
-            "update": self.work.update.state(),
-            "teacher": self._teacher_tensors(),
-            "carry": self.trainer.ctx.carry,
-            "best": [self.best.value, self.best.loss, self.best.metric] if self.best else None,
-            "best_kind": self.best_kind,
-            "best_epoch": self.best_epoch,
-            "best_tensors": self.best_tensors,
-            "since_best": self.since_best,
-            "done": self.done,
-            "losses": self.losses,
-            "clipped": self.clipped,
-            "skipped": self.skipped,
-        }
-
-    def _teacher_tensors(self) -> dict[str, Tensor] | None:
-        teacher = self.trainer.ctx.teacher
-        return dict(teacher.state_dict()) if teacher is not None else None
-
-    def load(self, tree: dict[str, Any]) -> None:
-        device = self.trainer.settings.device
-        self.clock.epoch, self.clock.step = tree["clock"]["epoch"], tree["clock"]["step"]
-        self.optimizer.load_state_dict(tree["optimizer"])
-        # Kernels round differently in another memory layout, and files keep none: each moment gets its parameter's.
-        for parameter, moments in self.optimizer.state.items():
-            for name, tensor in moments.items():
-                if isinstance(tensor, Tensor) and tensor.shape == parameter.shape:
-                    moments[name] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-        if self.average is not None:
-            self.average.load_state(tree["average"])
-        for objective, state in zip(self.work.objectives, tree["objectives"], strict=True):
-            objective.load_state(state)
-        self.work.update.load_state(tree["update"])
-        if tree["teacher"] is not None and self.trainer.ctx.teacher is not None:
-            self.trainer.ctx.teacher.load_state_dict(tree["teacher"])
-        self.trainer.ctx.carry = {k: v.to(device) for k, v in tree["carry"].items()}
-        self.best = Score(*tree["best"]) if tree["best"] else None
-        self.best_kind, self.best_epoch = tree["best_kind"], tree["best_epoch"]
-        self.best_tensors = {k: v.to(device) for k, v in tree["best_tensors"].items()}
-        self.since_best, self.done, self.losses = tree["since_best"], tree["done"], tree["losses"]
-        self.clipped, self.skipped = tree["clipped"], tree["skipped"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import platform
 import resource
 import sys
@@ -14,17 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 import headstart
 from headstart.core.progress import progress
-from headstart.data import Dataset
 from headstart.features.extract import batch_for
 from headstart.features.screen import Screening
 from headstart.measure import find_metric
 from headstart.models.bundle import Bundle, save_bundle
 from headstart.models.model import Model
-from headstart.models.pictures import square
 from headstart.models.traced import TracedBackbone
 from headstart.store.atomic import replacing
 from headstart.train.inference import outputs
@@ -33,22 +29,16 @@ from headstart.verbs.evaluation import (
     calibrated,
     confused_pairs,
     confusion,
-    label_words,
-    losses,
     metrics_of,
     per_class,
-    predicted,
     prediction_rows,
     reliability,
 )
-from headstart.verbs.evaluation import confidence as confidence_of
-from headstart.verbs.frozen import MAP_SAMPLES, FrozenProbe, pixels_of
+from headstart.verbs.frozen import FrozenProbe, pixels_of
 from headstart.verbs.guard import verdict
 from headstart.verbs.job import Job
 from headstart.verbs.report import report
-
-EXAMPLES_PER_CLASS, MOST_EXAMPLES, WORST = 3, 36, 24
-THUMBNAIL = 96
+from headstart.verbs.showing import Judged, examples, worst, write_maps
 
 
 @dataclass
@@ -68,18 +58,6 @@ class Result:
     reasons: list[str]
 
 
-@dataclass
-class Judged:
-    """Labels and outputs of one part, with those of the baselines."""
-
-    part: str
-    data: Dataset
-    labels: np.ndarray
-    logits: np.ndarray
-    outputs: np.ndarray
-    baselines: dict[str, np.ndarray]
-
-
 def finish(job: Job, result: Result, seconds: float) -> None:
     """Read the test, write everything. Files that say that a run has ended (report.json) come last."""
     task, folder = job.task, job.folder
@@ -89,7 +67,7 @@ def finish(job: Job, result: Result, seconds: float) -> None:
         progress().say("Reading the test part, once")
         judged["test"] = _test(job, result)
     final = judged.get("test", judged["validation"])
-    _write_maps(job, result)
+    write_maps(job, result.start, final)
     rows = [prediction_rows(task, j.part, list(j.data.ids), j.labels, j.outputs) for j in judged.values()]
     with replacing(folder.predictions) as path:
         pd.concat(rows, ignore_index=True).to_parquet(path)
@@ -102,8 +80,8 @@ def finish(job: Job, result: Result, seconds: float) -> None:
     if bundled:
         save_bundle(folder.bundle, Bundle(model, (task,), {task.name: result.temperature}, about))
     everything = _report(job, result, judged, metrics, seconds)
-    everything["worst"] = _worst(job, final)
-    everything["data"]["examples"] = _examples(job)
+    everything["worst"] = worst(job, final)
+    everything["data"]["examples"] = examples(job)
     folder.write_report(everything)
     folder.clear_checkpoints()
     report(folder.path)
@@ -123,23 +101,30 @@ def _validation(job: Job, result: Result) -> Judged:
         "raw_features": calibrated(job.task, result.pixels.validation[have], 1.0),
         "linear_probe": calibrated(job.task, result.probes["last"].validation[have], 1.0),
     }
-    return Judged("validation", data, labels, logits, calibrated(job.task, logits, result.temperature), baselines)
+    features = None
+    if "test" not in job.parts and not job.few:
+        model, size = result.model, batch_for(result.start.size)
+        features = outputs(model, job.reader(model.backbone), part, size, job.dtype, features=True).features
+    calibrated_ = calibrated(job.task, logits, result.temperature)
+    return Judged("validation", data, labels, logits, calibrated_, baselines, features)
 
 
 def _test(job: Job, result: Result) -> Judged:
     model, data = result.model, job.parts["test"]
     reader = job.reader(model.backbone)
-    logits = outputs(model, reader, "test", batch_for(result.start.size), job.dtype).logits[job.task.name]
-    last = result.probes["last"]
+    found = outputs(model, reader, "test", batch_for(result.start.size), job.dtype, features=True)
+    logits = found.logits[job.task.name]
+    last, start = result.probes["last"], result.start
+    # One pass for the baseline and for the map of the features before training.
     place = (last.stage, last.grid)
-    features = job.features(last.size, "test", [place])[place]
+    features = job.features(last.size, "test", list(dict.fromkeys([place, (start.stage, start.grid)])))[place]
     baselines = {
         "majority": _majority(job, len(data)),
         "raw_features": calibrated(job.task, result.pixels.probe.logits(pixels_of(data)).numpy(), 1.0),
         "linear_probe": calibrated(job.task, last.probe.logits(features).numpy(), 1.0),
     }
     outputs_ = calibrated(job.task, logits, result.temperature)
-    return Judged("test", data, job.labels("test"), logits, outputs_, baselines)
+    return Judged("test", data, job.labels("test"), logits, outputs_, baselines, found.features)
 
 
 def _majority(job: Job, n: int) -> np.ndarray:
@@ -298,89 +283,3 @@ def versions() -> dict[str, str]:
     """Versions of Headstart and of what its numbers depend on."""
     names = ("torch", "torchvision", "timm", "transformers", "scikit-learn", "numpy", "safetensors")
     return {"headstart": headstart.__version__, "python": platform.python_version()} | {n: version(n) for n in names}
-
-
-# -- pictures and maps ------------------------------------------------------------------------------------------
-
-
-def _worst(job: Job, final: Judged) -> list[dict[str, Any]]:
-    each = losses(job.task, final.labels, final.outputs)
-    order = [i for i in np.argsort(-np.nan_to_num(each, nan=-np.inf), kind="stable")[:WORST] if np.isfinite(each[i])]
-    said, truth = predicted(job.task, final.outputs), label_words(job.task, final.labels)
-    sure = confidence_of(job.task, final.outputs)
-    return [
-        {
-            "id": final.data.ids[i],
-            "part": final.part,
-            "label": truth[i],
-            "predicted": said[i],
-            "confidence": None if np.isnan(sure[i]) else float(sure[i]),
-            "loss": float(each[i]),
-            "picture": _thumbnail(job, final.data, int(i)),
-        }
-        for i in order
-    ]
-
-
-def _examples(job: Job) -> list[dict[str, Any]]:
-    if not job.options.examples:
-        return []
-    data, labels = job.parts["train"], job.labels("train")
-    words = label_words(job.task, labels)
-    if job.task.kind == "single-label":
-        classes = [np.flatnonzero(labels == c)[:EXAMPLES_PER_CLASS] for c in range(len(job.task.classes))]
-        picked = [int(i) for rows in classes[: MOST_EXAMPLES // EXAMPLES_PER_CLASS] for i in rows]
-    else:
-        picked = np.linspace(0, len(data) - 1, min(12, len(data))).astype(int).tolist()
-    return [{"picture": _thumbnail(job, data, i), "label": words[i], "id": data.ids[i]} for i in picked]
-
-
-def _thumbnail(job: Job, data: Dataset, i: int) -> str | None:
-    """A small PNG in pictures/, named by the sample's fingerprint; None with --no-examples."""
-    if not job.options.examples:
-        return None
-    name = hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
-    path = job.folder.pictures / f"{name}.png"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        picture = data.read(i, size_hint=THUMBNAIL).inputs
-        if picture.dtype != np.uint8:
-            picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
-        picture = picture if picture.shape[2] in (1, 3) else picture[..., :1]
-        picture = square(picture, min(THUMBNAIL, *picture.shape[:2]))
-        with replacing(path) as temporary:
-            Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(temporary, format="PNG")
-    return f"pictures/{path.name}"
-
-
-def _write_maps(job: Job, result: Result) -> None:
-    """Two principal components of the features before and after training, of at most 1,000 held-out samples."""
-    part = "train" if job.few else "validation"
-    index = np.arange(min(MAP_SAMPLES, len(job.parts[part])))
-    data = job.parts[part].subset(index)
-    start = result.start
-    place = (start.stage, start.grid)
-    before = job.features(start.size, part, [place])[place][: len(index)].numpy()
-    after = before
-    if result.candidate is not None:
-        reader = job.reader(result.model.backbone, {"map": data})
-        found = outputs(result.model, reader, "map", batch_for(start.size), job.dtype, features=True)
-        assert found.features is not None
-        after = found.features
-    frame = {"id": list(data.ids), "part": part}
-    words = [", ".join(w) if isinstance(w, list) else w for w in label_words(job.task, data.labels(job.task.name))]
-    frame["label"] = words
-    for name, x in (("before", before), ("after", after)):
-        frame[f"{name}_x"], frame[f"{name}_y"] = _two_components(x).T
-    with replacing(job.folder.maps) as path:
-        pd.DataFrame(frame).to_parquet(path)
-
-
-def _two_components(x: np.ndarray) -> np.ndarray:
-    from sklearn.decomposition import PCA
-
-    if len(x) < 3 or x.shape[1] < 2:
-        return np.zeros((len(x), 2))
-    spread = x.std(0)
-    scaled = (x - x.mean(0)) / np.maximum(spread, 1e-3 * np.median(spread) + 1e-12)
-    return PCA(2, svd_solver="full" if min(x.shape) < 500 else "randomized", random_state=0).fit_transform(scaled)

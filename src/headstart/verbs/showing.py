@@ -1,0 +1,129 @@
+"""What a report shows besides numbers: worst samples, examples, small pictures, maps of the features."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from headstart.data import Dataset
+from headstart.models.pictures import square
+from headstart.store.atomic import replacing
+from headstart.verbs.evaluation import confidence, label_words, losses, predicted
+from headstart.verbs.frozen import MAP_SAMPLES, FrozenProbe
+from headstart.verbs.job import Job
+
+EXAMPLES_PER_CLASS, MOST_EXAMPLES, WORST = 3, 36, 24
+THUMBNAIL = 96
+
+
+@dataclass
+class Judged:
+    """Labels and outputs of one part, with those of the baselines.
+
+    Attributes
+    ----------
+    logits, outputs
+        (N, K) as the model gives them, and calibrated.
+    baselines
+        Name -> outputs.
+    features
+        (N, D) of the model as it is kept; None where the outputs came out of folds.
+    """
+
+    part: str
+    data: Dataset
+    labels: np.ndarray
+    logits: np.ndarray
+    outputs: np.ndarray
+    baselines: dict[str, np.ndarray]
+    features: np.ndarray | None = None
+
+
+def worst(job: Job, final: Judged) -> list[dict[str, Any]]:
+    """The samples of highest loss, with pictures."""
+    each = losses(job.task, final.labels, final.outputs)
+    order = [i for i in np.argsort(-np.nan_to_num(each, nan=-np.inf), kind="stable")[:WORST] if np.isfinite(each[i])]
+    said, truth = predicted(job.task, final.outputs), label_words(job.task, final.labels)
+    sure = confidence(job.task, final.outputs)
+    return [
+        {
+            "id": final.data.ids[i],
+            "part": final.part,
+            "label": truth[i],
+            "predicted": said[i],
+            "confidence": None if np.isnan(sure[i]) else float(sure[i]),
+            "loss": float(each[i]),
+            "picture": _thumbnail(job, final.data, int(i)),
+        }
+        for i in order
+    ]
+
+
+def examples(job: Job) -> list[dict[str, Any]]:
+    """A few training pictures of every class."""
+    if not job.options.examples:
+        return []
+    data, labels = job.parts["train"], job.labels("train")
+    words = label_words(job.task, labels)
+    if job.task.kind == "single-label":
+        classes = [np.flatnonzero(labels == c)[:EXAMPLES_PER_CLASS] for c in range(len(job.task.classes))]
+        picked = [int(i) for rows in classes[: MOST_EXAMPLES // EXAMPLES_PER_CLASS] for i in rows]
+    else:
+        picked = np.linspace(0, len(data) - 1, min(12, len(data))).astype(int).tolist()
+    return [{"picture": _thumbnail(job, data, i), "label": words[i], "id": data.ids[i]} for i in picked]
+
+
+def _thumbnail(job: Job, data: Dataset, i: int) -> str | None:
+    """A small PNG in pictures/, named by the sample's fingerprint; None with --no-examples."""
+    if not job.options.examples:
+        return None
+    name = hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
+    path = job.folder.pictures / f"{name}.png"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        picture = data.read(i, size_hint=THUMBNAIL).inputs
+        if picture.dtype != np.uint8:
+            picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        picture = picture if picture.shape[2] in (1, 3) else picture[..., :1]
+        picture = square(picture, min(THUMBNAIL, *picture.shape[:2]))
+        with replacing(path) as temporary:
+            Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(temporary, format="PNG")
+    return f"pictures/{path.name}"
+
+
+def write_maps(job: Job, start: FrozenProbe, final: Judged) -> None:
+    """maps.parquet: two principal components of the features before and after training, of at most 1,000 samples.
+
+    The samples are those of the final part (the test, where there is one): the model has not been trained on them.
+    Nothing is written where the outputs came out of folds, since no one model made them.
+    """
+    if final.features is None:
+        return
+    index = np.arange(min(MAP_SAMPLES, len(final.data)))
+    place = (start.stage, start.grid)
+    before = job.features(start.size, final.part, [place])[place].numpy()[index]
+    words = label_words(job.task, final.labels[index])
+    frame: dict[str, Any] = {
+        "id": [final.data.ids[int(i)] for i in index],
+        "part": final.part,
+        "label": [", ".join(w) if isinstance(w, list) else w for w in words],
+    }
+    for name, x in (("before", before), ("after", final.features[index])):
+        frame[f"{name}_x"], frame[f"{name}_y"] = _two_components(x).T
+    with replacing(job.folder.maps) as path:
+        pd.DataFrame(frame).to_parquet(path)
+
+
+def _two_components(x: np.ndarray) -> np.ndarray:
+    from sklearn.decomposition import PCA
+
+    if len(x) < 3 or x.shape[1] < 2:
+        return np.zeros((len(x), 2))
+    spread = x.std(0)
+    scaled = (x - x.mean(0)) / np.maximum(spread, 1e-3 * np.median(spread) + 1e-12)
+    return PCA(2, svd_solver="full" if min(x.shape) < 500 else "randomized", random_state=0).fit_transform(scaled)
