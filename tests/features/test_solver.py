@@ -234,7 +234,7 @@ def test_chunks_give_what_one_batch_gives(monkeypatch: pytest.MonkeyPatch) -> No
     x, y = draw(80, 30, 3)
     folds = fold_weights_of(torch.arange(80) % 4, 4)
     whole = fit_paths(x, y, "single-label", 3, STRENGTHS, folds, tolerance=1e-7)
-    monkeypatch.setattr(solver, "BATCH_BYTES", 1)
+    monkeypatch.setattr(lbfgs, "BATCH_BYTES", 1)
     single = fit_paths(x, y, "single-label", 3, STRENGTHS, folds, tolerance=1e-7)
     torch.testing.assert_close(whole.weights, single.weights, atol=1e-3, rtol=1e-3)
 

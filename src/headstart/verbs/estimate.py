@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from headstart.core.progress import progress
 from headstart.features.extract import batch_for
 from headstart.features.screen import sizes_to_try
 from headstart.finetune import Situation, make_strategy
@@ -18,8 +19,11 @@ from headstart.verbs.frozen import median_side
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import make_options
 
-MOMENT = 1.0
+MOMENT = 0.5
 """Seconds that a speed is measured for."""
+
+LONG = 60
+"""A run of more seconds than this says its estimate before it starts."""
 
 
 def estimate(data: Any, **options: Any) -> dict[str, Any]:
@@ -33,10 +37,19 @@ def estimate(data: Any, **options: Any) -> dict[str, Any]:
     checked = make_options(options)
     with tempfile.TemporaryDirectory() as scratch:
         job = open_job(RunFolder(Path(scratch)), checked, data)
-        return _plan(job)
+        return plan(job)
 
 
-def _plan(job: Job) -> dict[str, Any]:
+def announce(job: Job) -> None:
+    """Say about how long a run will take, where that is more than a minute."""
+    found = plan(job)
+    if found["seconds"] > LONG:
+        parts = ", ".join(f"{step['name']} {step['seconds']:.0f} s" for step in found["plan"])
+        progress().say(f"This will take about {found['seconds'] / 60:.0f} min on {found['device']} ({parts}).")
+
+
+def plan(job: Job) -> dict[str, Any]:
+    """The steps of a fit, with about how many seconds each takes on this machine."""
     backbone = job.open(None)
     spec = backbone.input_spec
     asked = job.options.image_size
@@ -47,17 +60,18 @@ def _plan(job: Job) -> dict[str, Any]:
     )
     n = {part: len(data) for part, data in job.parts.items()}
     size = sizes[len(sizes) // 2]
-    forward, training = _speeds(job, size)
+    name = {"auto": "lp-ft"}.get(job.options.strategy, job.options.strategy)
+    situation = Situation(stage_sizes(backbone), backbone.family, n["train"], chosen_options(job))
+    phases = make_strategy(name, situation).phases
+    trained = {stage for phase in phases for stage in phase.rates}
+    forward, training = _speeds(job, size, trained)
     screening = sum(n["screen"] / forward * (s / size) ** 2 for s in sizes) + 8 * len(sizes)
     everything = n["train"] + n.get("validation", 0)
     steps: list[dict[str, Any]] = [
         {"name": "screen", "detail": f"{n['screen']} samples at {', '.join(map(str, sizes))} px", "seconds": screening},
         {"name": "probe", "detail": f"{everything} samples once", "seconds": everything / forward + 5},
     ]
-    name = {"auto": "lp-ft"}.get(job.options.strategy, job.options.strategy)
-    if name != "probe":
-        situation = Situation(stage_sizes(backbone), backbone.family, n["train"], chosen_options(job))
-        phases = make_strategy(name, situation).phases
+    if phases:
         epochs = sum(p.epochs for p in phases)
         passes = 2 if job.few else 1
         detail = f"{epochs} epochs" + (", on two halves and then on all samples" if job.few else "")
@@ -79,9 +93,11 @@ def _plan(job: Job) -> dict[str, Any]:
     }
 
 
-def _speeds(job: Job, size: int) -> tuple[float, float]:
-    """Pictures per second, forward only and in training, each measured for a moment."""
+def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
+    """Pictures per second, forward only and in training of these stages, each measured for a moment."""
     backbone = job.open(size).eval()
+    for name, stage in backbone.stages.items():
+        stage.requires_grad_(name in trained)
     batch = batch_for(size)
     channels = backbone.input_spec.channels
     x = backbone.begin({"x": torch.zeros(batch, channels, size, size, dtype=torch.uint8, device=job.device)})
@@ -99,4 +115,4 @@ def _speeds(job: Job, size: int) -> tuple[float, float]:
                 done += batch
         return done / (time.monotonic() - start)
 
-    return rate(False), rate(True)
+    return rate(False), rate(True) if trained & set(backbone.stages) else 1.0

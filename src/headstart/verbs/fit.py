@@ -32,6 +32,7 @@ from headstart.models.backbone import Backbone
 from headstart.store.atomic import write_json
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.candidates import Candidate, build_model, load_candidate, train_candidate
+from headstart.verbs.estimate import announce
 from headstart.verbs.evaluation import metrics_of
 from headstart.verbs.frozen import FrozenProbe, may_mirror, run_pixels, run_probes, run_screening
 from headstart.verbs.job import Job, open_job
@@ -81,6 +82,7 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         # The configuration is written once data and options have been found sound: a run folder without it is none.
         folder.write_config({"data": source, **_resolved(checked).model_dump(mode="json", exclude={"out"})})
         _write_data(job)
+        announce(job)
         return _run(job)
 
 
