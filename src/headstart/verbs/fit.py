@@ -26,7 +26,8 @@ from headstart.core.errors import ConfigError, HeadstartError
 from headstart.core.progress import progress
 from headstart.core.registry import get
 from headstart.data import Splits
-from headstart.features.probe import as_outputs, score
+from headstart.features.probe import as_outputs, sample_losses, score
+from headstart.features.screen import paired_gain
 from headstart.measure import fit_temperature
 from headstart.models.backbone import Backbone
 from headstart.store.atomic import write_json
@@ -270,17 +271,21 @@ def _choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[s
     tuned = rest[-1]
     rival = probe.start.halves if job.few and probe.start.halves is not None else probe.logits
     have = ~(np.isnan(rival).any(1) | np.isnan(tuned.logits).any(1))
-    a = score(job.task, job.metric.name, labels[have], rival[have])
-    b = score(job.task, job.metric.name, labels[have], tuned.logits[have])
-    sign = 1 if job.metric.higher_is_better else -1
+    y, first, second = labels[have], rival[have], tuned.logits[have]
+    gain, error = paired_gain(job.task, y, first, second, job.metric.name)
+    less = float((sample_losses(job.task, y, first) - sample_losses(job.task, y, second)).mean())
+    a, b = (abs(score(job.task, job.metric.name, y, z)) for z in (first, second))
     where = "out of two folds" if job.few else "on validation"
-    said = f"{where}, {job.metric.name} is {sign * b:.3f} for {tuned.name} and {sign * a:.3f} for the probe"
+    said = f"{where}, {job.metric.name} is {b:.3f} for {tuned.name} and {a:.3f} for the probe"
     if job.options.strategy != "auto":
         tuned.why, probe.why = "asked for", f"baseline; {said}"
         reasons.append(f"{tuned.name} was asked for: {said}.")
         return tuned
-    # A tie goes to the probe: it is the smaller change to the network, and the faster model to train.
-    winner, loser = (tuned, probe) if b > a else (probe, tuned)
+    # Within a standard error the metric cannot tell them apart; the loss, which moves with every sample, can.
+    near = abs(gain) <= error
+    winner, loser = (tuned, probe) if (less > 0 if near else gain > 0) else (probe, tuned)
+    if near:
+        said += f", too near to tell; the loss is {abs(less):.3f} {'lower' if less > 0 else 'higher'} for {tuned.name}"
     winner.why, loser.why = f"better {where}", f"not better {where}"
     reasons.append(f"{winner.name} was chosen: {said}.")
     return winner
