@@ -30,9 +30,9 @@ CELLS: list[tuple[int, str, str, int]] = [
     # samples, strategy, model, seeds
     *((n, "auto", LITE, 3) for n in (100, 500, 4000)),
     *((n, "probe", LITE, 1) for n in (100, 500, 4000)),
-    *((500, s, LITE, 1) for s in ("partial", "full", "gradual")),
     (500, "auto", SCRATCH, 1),
     (4000, "auto", SCRATCH, 1),
+    *((500, s, LITE, 1) for s in ("partial", "full", "gradual")),
     (500, "full", SCRATCH, 1),
     (4000, "full", SCRATCH, 1),
 ]

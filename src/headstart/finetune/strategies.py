@@ -201,10 +201,14 @@ def gradual(situation: Situation) -> Strategy:
     "lp-ft",
     summary="the probe's solution becomes the head, then the network is trained; it ends where it probes best",
     source="Kumar et al. 2022 (arXiv 2202.10054); ending early and sparing the first stages: docs/strategies.md",
-    defaults=_defaults(head_factor=1.0, spare={"cnn": 0.03}),
+    defaults=_defaults(head_factor=0.1, spare={"cnn": 0.03}),
 )
 def lp_ft(situation: Situation) -> Strategy:
-    """Of a CNN, the leading stages with at most 3% of the parameters stay frozen: they cost most and change least."""
+    """Of a CNN, the leading stages with at most 3% of the parameters stay frozen: they cost most and change least.
+
+    The head is solved already, so its rate is a tenth of the network's: at the full rate hundreds of its weights move
+    together and its solution is lost in the first steps.
+    """
     s = situation.settings("lp-ft")
     stages = without_spared(situation.stages, s["spare"])
     return Strategy("lp-ft", (_one_phase("all", stages, situation, s),), "probe")

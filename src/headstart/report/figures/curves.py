@@ -30,33 +30,23 @@ def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Ma
         Unique on the page.
     """
     with drawing():
-        figure = new_figure(920, 270)
-        loss, score = figure.subplots(1, 2)
+        # The last training of a cross-validated run is judged by nothing: its panel would be empty.
+        judged = any(v is not None for run in runs for v in (*run.validation_metric, *run.ema_metric))
+        figure = new_figure(920 if judged else 470, 270)
+        panels = figure.subplots(1, 2 if judged else 1, squeeze=False)[0]
+        loss, score = panels[0], panels[-1]
         for i, run in enumerate(runs):
             width = 1.8 if len(runs) == 1 else 1.0
             first = i == 0
             _line(loss, run.epochs, run.train_loss, ORANGE, "--", width, "training" if first else None)
             _line(loss, run.epochs, run.validation_loss, BLUE, "-", width, "validation" if first else None)
-            _line(
-                score,
-                run.epochs,
-                run.validation_metric,
-                BLUE,
-                "-",
-                width,
-                "weights as trained" if first else None,
-            )
-            _line(
-                score,
-                run.epochs,
-                run.ema_metric,
-                GREEN,
-                "-.",
-                width,
-                "averaged weights (EMA)" if first else None,
-            )
+            if judged:
+                raw, ema = ("weights as trained", "averaged weights (EMA)") if first else (None, None)
+                _line(score, run.epochs, run.validation_metric, BLUE, "-", width, raw)
+                _line(score, run.epochs, run.ema_metric, GREEN, "-.", width, ema)
         longest = max(runs, key=lambda run: len(run.epochs))
-        for axes, title in ((loss, "Loss (lower is better)"), (score, f"Validation: {metric.title}")):
+        titles = ("Loss (lower is better)", f"Validation: {metric.title}")
+        for axes, title in zip(panels, titles, strict=False):
             axes.set_title(title)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -64,7 +54,7 @@ def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Ma
             soften(axes)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="best")
-        if metric.percent:
+        if judged and metric.percent:
             score.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
         return to_svg(figure, name, f"Learning curves of {clean(longest.stage)}", _told(longest, metric))
 
@@ -72,11 +62,20 @@ def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Ma
 def _line(
     axes: Axes, x: list[int], y: list[float | None], colour: str, style: str, width: float, label: str | None
 ) -> None:
-    if any(v is not None for v in y):
-        values = np.array([np.nan if v is None else v for v in y])
-        size = 3.5 if len(x) <= 30 else 0
+    # Epochs that were not validated are passed over, so that the line goes from one validation to the next.
+    known = [(epoch, v) for epoch, v in zip(x, y, strict=True) if v is not None]
+    if known:
+        size = 3.5 if len(known) <= 30 else 0
         # matplotlib leaves labels that start with _ out of the legend
-        axes.plot(x, values, style, color=colour, linewidth=width, marker="o", markersize=size, label=label or "_")
+        axes.plot(
+            *zip(*known, strict=True),
+            style,
+            color=colour,
+            linewidth=width,
+            marker="o",
+            markersize=size,
+            label=label or "_",
+        )
 
 
 def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
