@@ -52,7 +52,7 @@ COMMON: dict[str, dict[str, Any]] = {
         "bn": "freeze",
         "ema": 0.99,
         "steps": 240,
-        "most_epochs": 30,
+        "most_epochs": 60,
         "least_epochs": 3,
         "spare": 0.0,
     },
