@@ -1,8 +1,8 @@
 """Headstart: transfer learning and fine-tuning with evidence.
 
 >>> import headstart as hs
->>> sorted(hs.__all__)[:3]
-['Dataset', 'HeadstartError', 'Run']
+>>> hs.__version__
+'0.1.0'
 
 Importing this package is cheap: PyTorch is imported when a verb is first used.
 """
