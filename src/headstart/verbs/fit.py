@@ -246,7 +246,7 @@ def _run(job: Job) -> Run:
         tried=[_tried(job, c, c is chosen, labels) for c in choices],
         reasons=reasons,
     )
-    finish(job, result, time.monotonic() - start)
+    finish(job, result, start)
     return Run(job.folder.path)
 
 

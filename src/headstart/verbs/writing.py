@@ -6,6 +6,7 @@ import datetime
 import platform
 import resource
 import sys
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -58,7 +59,7 @@ class Result:
     reasons: list[str]
 
 
-def finish(job: Job, result: Result, seconds: float) -> None:
+def finish(job: Job, result: Result, start: float) -> None:
     """Read the test, write everything. Files that say that a run has ended (report.json) come last."""
     task, folder = job.task, job.folder
     model = result.model
@@ -79,7 +80,7 @@ def finish(job: Job, result: Result, seconds: float) -> None:
     bundled = job.module is None or isinstance(model.backbone, TracedBackbone)
     if bundled:
         save_bundle(folder.bundle, Bundle(model, (task,), {task.name: result.temperature}, about))
-    everything = _report(job, result, judged, metrics, seconds)
+    everything = _report(job, result, judged, metrics, time.monotonic() - start)
     everything["worst"] = worst(job, final)
     everything["data"]["examples"] = examples(job)
     folder.write_report(everything)
