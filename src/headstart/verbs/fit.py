@@ -215,6 +215,9 @@ def _run(job: Job) -> Run:
     asked = job.options.strategy
     names = {"auto": ["lp-ft"], "probe": []}.get(asked, [asked])
     reasons = list(screening.reasons)
+    if asked == "auto" and _perfect(job, probes["best"], labels):
+        names = []
+        reasons.append("The probe makes no error on validation: fine-tuning could not be preferred and was not tried.")
 
     choices = [Choice("probe", probes["best"], probes["best"].validation, None)]
     if names:
@@ -250,6 +253,13 @@ def _run(job: Job) -> Run:
     return Run(job.folder.path)
 
 
+def _perfect(job: Job, probe: FrozenProbe, labels: np.ndarray) -> bool:
+    """Whether the probe's metric on validation is the best possible, so that no candidate can beat it."""
+    have = ~np.isnan(probe.validation).any(1)
+    best = 1.0 if job.metric.higher_is_better else 0.0
+    return score(job.task, job.metric.name, labels[have], probe.validation[have]) == best
+
+
 def _start_of(job: Job, name: str, screening: Any, probes: Mapping[str, FrozenProbe]) -> FrozenProbe:
     """Where the network ends: lp-ft ends it at the best place where that is clearly better, others at the last."""
     best, last = probes["best"], probes["last"]
@@ -266,7 +276,7 @@ def _choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[s
     """The better of probe and fine-tuning on the same validation samples; a strategy that was named is kept."""
     probe, rest = choices[0], choices[1:]
     if not rest:
-        probe.why = "asked for"
+        probe.why = "asked for" if job.options.strategy == "probe" else "no error left on validation"
         return probe
     tuned = rest[-1]
     rival = probe.start.halves if job.few and probe.start.halves is not None else probe.logits
