@@ -22,7 +22,7 @@ def command(
     ] = Path("runs/demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune ImageNet weights on 4,000 handwritten digits and write a report; about two minutes."""
+    """Fine-tune ImageNet weights on 4,000 handwritten digits and write a report."""
     _clear(out)
     from headstart import verbs
 
