@@ -133,4 +133,5 @@ def test_maps_draw_every_sample_in_both_panels():
 @pytest.mark.parametrize("name", ["$\\frac{", "翡翠", "🦉", "עורב", "a\x00b\nc", "\ud800", "हिन्दी", "x" * 500])
 def test_any_name_can_be_drawn_without_warnings(name):
     matrix = np.array([[3, 1], [0, 2]])
-    ET.fromstring(confusion_matrix(most_confused_block([name, "b"], matrix), matrix.sum(1), "fig"))
+    root = ET.fromstring(confusion_matrix(most_confused_block([name, "b"], matrix), matrix.sum(1), "fig"))
+    assert root.tag.endswith("svg")

@@ -117,7 +117,7 @@ def apply_views(x: Tensor, affine: Tensor, colour: Tensor, erase: Tensor) -> Ten
 
 
 # "light" stays within what a person with a camera varies without meaning to; "strong" is for small data and long
-# training. Mirroring is added only where the probe shows that the classes survive it (see finetune/augmenting).
+# training. Mirroring is added only where the probe shows that the classes survive it (see verbs/frozen.py).
 POLICIES: dict[str, Augmentation] = {
     "none": Augmentation(),
     "light": Augmentation(

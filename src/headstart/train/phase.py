@@ -42,8 +42,8 @@ class Phase:
         "best" ends with the weights that validated best (raw or averaged), "last" with the last raw weights,
         "average" with the averaged ones.
     cut
-        The stage after which activations are kept and training resumes ("auto": as late as the frozen part and
-        the views allow; None: nothing is kept).
+        The stage after which activations are kept and training resumes; None keeps nothing. The stages up to it
+        must be frozen and the views free of randomness.
     """
 
     name: str

@@ -13,7 +13,7 @@ from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.progress import progress
 from headstart.data import Dataset
 from headstart.features.extract import Place
-from headstart.features.probe import Probe, as_outputs, class_weights, fit_probe
+from headstart.features.probe import Probe, class_weights, fit_probe
 from headstart.features.screen import Screening, paired_gain, screen, sizes_to_try
 from headstart.models.pictures import square
 from headstart.verbs.job import Job
@@ -220,8 +220,3 @@ def _mirror(job: Job, best: FrozenProbe) -> dict[str, Any]:
         "reason": f"{verb}: on mirrored pictures the probe's {job.metric.name} changes by {change:+.3f} "
         f"(standard error {error:.3f}).",
     }
-
-
-def probabilities(job: Job, logits: np.ndarray) -> np.ndarray:
-    """Logits as metrics take them."""
-    return as_outputs(job.task, logits)

@@ -15,7 +15,6 @@ from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.notes import Notes
 from headstart.data import Dataset, LoadOptions, SplitOptions, Splits, Task, load_data, make_splits
 from headstart.data.augment import Augmentation
-from headstart.data.schema import missing
 from headstart.data.stratify import indicators, nested_order
 from headstart.features.extract import Place, extract
 from headstart.features.probe import fold_numbers
@@ -223,8 +222,3 @@ def choose_device(asked: str) -> torch.device:
     if asked == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("There is no MPS device here.", "Use --device cpu.")
     return torch.device("cuda" if asked == "auto" and cuda else "cpu" if asked == "auto" else asked)
-
-
-def labelled(labels: np.ndarray) -> np.ndarray:
-    """(N,) bool: which samples have a label."""
-    return ~missing(labels)
