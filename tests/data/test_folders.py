@@ -136,7 +136,7 @@ def test_bad_pictures_are_named_counted_and_skipped_up_to_a_tenth(tmp_path: Path
         ):
             assert name in texts(data)
     with pytest.raises(DataError, match="3 of 44"):
-        load_data(tmp_path, bad_images="refuse")
+        load_data(tmp_path, bad_samples="refuse")
 
 
 def test_too_many_bad_pictures_are_refused(tmp_path: Path) -> None:

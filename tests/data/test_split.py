@@ -14,8 +14,8 @@ from PIL import Image
 from headstart.core.errors import DataError
 from headstart.data.dataset import Content, Dataset
 from headstart.data.load import load_data
+from headstart.data.picture_sources import ArraySource
 from headstart.data.schema import MISSING, Schema, Task
-from headstart.data.sources import ArraySource
 from headstart.data.split import SplitOptions, Splits, make_splits
 from headstart.data.stratify import divide, indicators, nested_order
 
@@ -173,7 +173,7 @@ def test_exact_copies_stay_on_one_side() -> None:
     for side in (splits.train, splits.test):
         assert len(set(side) & {0, *range(10, 20)}) in (0, 11)
         assert len(set(side) & {30, 40}) in (0, 2)
-    assert "11 pictures are exact copies" in texts(splits)
+    assert "11 samples are exact copies" in texts(splits)
     assert "exact copies with other labels" in texts(splits)
 
 
@@ -216,7 +216,7 @@ def test_near_copies_of_photographs_stay_on_one_side(tmp_path: Path) -> None:
     assert len(splits.test) == 12
     left = {f"train/{label}/{i}.png" for label in "ab" for i in range(3)}
     assert {data.ids[i] for i in data.given_parts["train"]} - {data.ids[i] for i in splits.train} == left
-    assert "6 pictures are near copies" in texts(splits)
+    assert "6 samples are near copies" in texts(splits)
 
 
 def test_small_pictures_and_flat_ones_have_no_near_copies() -> None:

@@ -69,7 +69,7 @@ def test_pictures_that_cannot_be_read(
     whole = (tmp_path / "p" / "box" / "000.png").read_bytes()
     (tmp_path / "p" / "box" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "p" / "disc" / "none.jpg").write_bytes(b"")
-    error = refused("fit", "p", "--bad-images", "refuse", *QUICK)
+    error = refused("fit", "p", "--bad-samples", "refuse", *QUICK)
     assert "2 of 32" in error
     assert "cut.png" in error
     said = here("fit", "p", *QUICK, "--strategy", "probe", "--out", "skips", "--json")

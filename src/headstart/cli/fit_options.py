@@ -47,7 +47,7 @@ ROWS = (
     Row("split_by", DATA, "COLUMN", "Column of times: the latest are the test."),
     Row("split_seed", DATA, "N", "Seed of the split; --seed never moves it.", "0", int),
     Row("train_size", DATA, "N", "Labelled samples used, validation included.", "all", int),
-    Row("bad_images", DATA, "POLICY", "Unreadable pictures: skip (up to a limit) or refuse.", "skip"),
+    Row("bad_samples", DATA, "POLICY", "Unreadable pictures: skip (up to a limit) or refuse.", "skip"),
     Row("model", MODEL, "REF", "Such as sample:…, timm:…, hf:…, file:…, run:… .", "sample:efficientnet_lite0"),
     Row("arch", MODEL, "NAME", "Architecture of a file: reference (a timm name)."),
     Row("image_size", MODEL, "PX", "Edge in pixels, or auto: the smallest size that pays.", "auto"),

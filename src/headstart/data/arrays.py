@@ -8,9 +8,9 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.notes import Notes
+from headstart.data.picture_sources import ArraySource, CellSource, PictureSource
 from headstart.data.pictures import channels_first, unit_range
 from headstart.data.raw import Raw
-from headstart.data.sources import ArraySource, CellSource, PictureSource
 
 
 def read_arrays(pictures: Any, labels: Any) -> Raw:

@@ -1,8 +1,8 @@
-"""From data as found to a `Dataset`: bad pictures out, labels understood, parts and columns checked."""
+"""From data as found to a `Dataset`: bad samples out, labels understood, parts and columns checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,16 @@ from headstart.data.dataset import Content, Dataset
 from headstart.data.facts import Facts
 from headstart.data.raw import Raw
 from headstart.data.schema import Schema, Task, missing
-from headstart.data.sources import ConcatSource
+from headstart.data.source import About, ConcatSource
 from headstart.data.tasks import TaskOption, check_variety, task_from_column, task_from_indicators
 
 BAD_SHARE = 10
-"""At most one in this many pictures may be unreadable before data are refused (one always may)."""
+"""At most one in this many samples may be unreadable before data are refused (one always may)."""
 
 _NAMED = 5
 
 
-def assemble(raw: Raw, task: TaskOption = "auto", bad_images: str = "skip") -> Dataset:
+def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip") -> Dataset:
     """Make a data set, or say why not.
 
     Parameters
@@ -32,19 +32,21 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_images: str = "skip") -> D
         Data as found.
     task
         Kind of every task, or "auto".
-    bad_images
+    bad_samples
         "skip" or "refuse".
 
     Raises
     ------
     DataError
-        If pictures cannot be read beyond the limit, labels are missing everywhere, or nothing varies.
+        If samples cannot be read beyond the limit, labels are missing everywhere, or nothing varies.
     """
     if not len(raw.source):
-        raise DataError(f"{raw.name} is empty.", "Give data with at least two classes and some pictures of each.")
+        raise DataError(
+            f"{raw.name} is empty.", f"Give data with at least two classes and some {raw.source.many} of each."
+        )
     notes = raw.notes
     facts = raw.source.facts
-    rows = _readable(raw, facts, bad_images)
+    rows = _readable(raw, facts, bad_samples)
     tasks, labels = [], {}
     for name, values in raw.columns.items():
         found, full = _understand(raw, name, values, task, rows)
@@ -60,20 +62,47 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_images: str = "skip") -> D
         times=None if raw.times is None else _seconds(raw.times, notes),
         parts=raw.parts,
     )
-    channels = sorted({facts[row].channels for row in rows})
-    if len(channels) > 1:
-        notes.info("pictures", f"Pictures have {' and '.join(map(str, channels))} channels; grey ones become colour.")
     schema = Schema(
-        "image",
+        raw.source.modality,
         tuple(tasks),
         group=None if raw.groups is None else "group",
         time=None if raw.times is None else "time",
-        channels=channels[-1],
+        channels=channels_of(raw, facts, rows),
+        inputs=tuple(raw.inputs),
+        period=raw.period,
     )
     dataset = Dataset(raw.name, schema, content, rows, notes)
     if len(set(dataset.ids)) < len(dataset):
         raise ValueError(f"{raw.name}: ids are not unique")
     return dataset
+
+
+def channels_of(raw: Raw, facts: Sequence[About], rows: np.ndarray) -> int | None:
+    """How many channels the samples have; None for texts.
+
+    Raises
+    ------
+    DataError
+        If series differ in their channels.
+    """
+    if raw.source.modality == "text":
+        return None
+    if raw.source.modality == "image":
+        found = sorted({fact.channels for row in rows if isinstance(fact := facts[row], Facts)})
+        if len(found) > 1:
+            raw.notes.info(
+                "pictures", f"Pictures have {' and '.join(map(str, found))} channels; grey ones become colour."
+            )
+        return found[-1]
+    counts = np.array([facts[row].size[1] for row in rows])
+    if len(np.unique(counts)) > 1:
+        odd = int(rows[np.argmax(counts != counts[0])])
+        raise DataError(
+            f"The series have different numbers of channels: {raw.source.describe(int(rows[0]))} has {counts[0]}, "
+            f"{raw.source.describe(odd)} has {facts[odd].size[1]}.",
+            "Give every series the same channels; write NaN where one was not recorded.",
+        )
+    return int(counts[0])
 
 
 def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
@@ -110,28 +139,30 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
         groups=_all_or_none([each.groups for each in raws]),
         times=_all_or_none([each.times for each in raws]),
         parts=np.concatenate(parts),
+        inputs=raw.inputs,
+        period=raw.period,
         empty_classes=raw.empty_classes,
         notes=notes,
     )
 
 
-def _readable(raw: Raw, facts: list[Facts], bad_images: str) -> np.ndarray:
+def _readable(raw: Raw, facts: Sequence[About], bad_samples: str) -> np.ndarray:
     bad = [row for row, fact in enumerate(facts) if fact.problem]
     if bad:
         listed = "; ".join(f"{raw.source.describe(row)}: {facts[row].problem}" for row in bad[:_NAMED])
         more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        text = f"{len(bad)} of {len(facts)} pictures cannot be read: {listed}{more}."
+        text = f"{len(bad)} of {len(facts)} {raw.source.many} cannot be read: {listed}{more}."
         limit = max(1, len(facts) // BAD_SHARE)
-        if bad_images == "refuse":
-            raise DataError(text, "Repair or remove them, or let them be skipped (bad_images='skip').")
+        if bad_samples == "refuse":
+            raise DataError(text, "Repair or remove them, or let them be skipped (bad_samples='skip').")
         if len(bad) > limit or len(bad) == len(facts):
             raise DataError(text, f"At most {limit} would be skipped (a tenth). Repair or remove the others.")
-        raw.notes.warn("pictures", text.removesuffix(".") + ". They are left out.")
+        raw.notes.warn(raw.source.many, text.removesuffix(".") + ". They are left out.")
     return np.array([row for row, fact in enumerate(facts) if not fact.problem], dtype=np.int64)
 
 
 def _understand(raw: Raw, name: str, values: Any, kind: TaskOption, rows: np.ndarray) -> tuple[Task, np.ndarray]:
-    """One task, from the readable rows only: a class of which no picture can be read is no class."""
+    """One task, from the readable rows only: a class of which no sample can be read is no class."""
     classes = raw.classes.get(name)
     if isinstance(values, np.ndarray) and values.ndim == 2:
         task, labels = task_from_indicators(name, classes or [str(i) for i in range(values.shape[1])], values[rows])

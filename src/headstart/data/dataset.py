@@ -1,4 +1,4 @@
-"""A data set: ids, pictures read one at a time, labels per task, and the parts that came with them."""
+"""A data set: ids, samples read one at a time, labels per task, and the parts that came with them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from headstart.core.errors import DataError, did_you_mean
 from headstart.core.notes import Notes
-from headstart.data.pictures import BadPicture
 from headstart.data.schema import Sample, Schema
-from headstart.data.sources import PictureSource
+from headstart.data.source import BadSample, Source
 
 PARTS = ("train", "validation", "test")
 
@@ -26,7 +25,7 @@ class Content:
     Attributes
     ----------
     source
-        The pictures.
+        The samples' inputs.
     ids
         Unique names of the rows, the same on every machine.
     labels
@@ -38,7 +37,7 @@ class Content:
         (n,) str: which part the row came with ("train", "validation", "test"); empty where it came with none.
     """
 
-    source: PictureSource
+    source: Source
     ids: Sequence[str]
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
@@ -56,7 +55,7 @@ class Dataset:
     name
         What the user called the data.
     schema
-        Modality, tasks and channels.
+        Modality, tasks, and what the inputs look like.
     notes
         What was decided or noticed while loading.
     """
@@ -96,31 +95,32 @@ class Dataset:
         i
             Position in this data set.
         size_hint
-            Side in pixels that the caller needs; lets large JPEGs be decoded faster at reduced size.
+            Of pictures: side in pixels that the caller needs; lets large JPEGs be decoded faster at reduced size.
 
         Returns
         -------
         Sample
-            `inputs` is (H, W, C), uint8 or float32 on the scale 0 to 1. Greyscale pictures of a data set that
-            also has colour come with three equal channels.
+            `inputs` as `Source` describes them. Greyscale pictures of a data set that also has colour come with
+            three equal channels.
 
         Raises
         ------
         DataError
-            If the picture has become unreadable since it was loaded.
+            If the sample has become unreadable since it was loaded.
         """
         row = int(self._rows[i])
+        source = self._content.source
         try:
-            picture = self._content.source.read(row, size_hint)
-        except BadPicture as bad:
+            inputs = source.read(row, size_hint)
+        except BadSample as bad:
             raise DataError(
-                f"The picture {self._content.source.describe(row)} cannot be read: {bad.what}.",
+                f"The {source.one} {source.describe(row)} cannot be read: {bad.what}.",
                 "It could when the data were loaded; was it changed since?",
             ) from None
-        if picture.shape[2] == 1 and self.schema.channels == 3:
-            picture = np.repeat(picture, 3, axis=2)
+        if self.schema.modality == "image" and inputs.shape[2] == 1 and self.schema.channels == 3:
+            inputs = np.repeat(inputs, 3, axis=2)
         labels: dict[str, Any] = {name: values[row] for name, values in self._content.labels.items()}
-        return Sample(self.ids[i], picture, labels)
+        return Sample(self.ids[i], inputs, labels)
 
     def labels(self, task: str | None = None) -> np.ndarray:
         """Labels of a task (the first by default).
@@ -176,26 +176,26 @@ class Dataset:
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """(n, 2) height and width of each picture as stored."""
+        """(n, k) how large each sample is as stored: height and width; characters; time steps and channels."""
         facts = self._content.source.facts
-        return np.array([[facts[r].height, facts[r].width] for r in self._rows], dtype=np.int64).reshape(-1, 2)
+        return np.array([facts[int(r)].size for r in self._rows], dtype=np.int64).reshape(len(self._rows), -1)
 
     @cached_property
-    def pixel_hashes(self) -> list[str]:
-        """One hash per picture: equal exactly for exact copies."""
+    def content_hashes(self) -> list[str]:
+        """One hash per sample: equal exactly for exact copies."""
         facts = self._content.source.facts
-        return [facts[row].pixels for row in self._rows]
+        return [facts[int(row)].content for row in self._rows]
 
     @cached_property
     def perceptual_hashes(self) -> list[int | None]:
-        """One 64-bit perceptual hash per picture; None for pictures too small for one."""
+        """One 64-bit perceptual hash per picture; None for pictures too small for one, and for other samples."""
         facts = self._content.source.facts
-        return [facts[row].perceptual for row in self._rows]
+        return [getattr(facts[int(row)], "perceptual", None) for row in self._rows]
 
     def fingerprint(self) -> str:
-        """Hash (32 hexadecimal digits) of ids, pixels, labels and given parts."""
+        """Hash (32 hexadecimal digits) of ids, contents, labels and given parts."""
         digest = hashlib.blake2b(digest_size=16)
-        for text in (*self.ids, *self.pixel_hashes):
+        for text in (*self.ids, *self.content_hashes):
             digest.update(text.encode() + b"\0")
         for task in self.schema.tasks:
             digest.update(repr(task).encode())

@@ -50,7 +50,7 @@ def find_copies(dataset: Dataset) -> Copies:
     -----
     Memory is O(n); time is O(n + pairs that share a band), compared in blocks by numpy.
     """
-    _, exact = np.unique(dataset.pixel_hashes, return_inverse=True)
+    _, exact = np.unique(dataset.content_hashes, return_inverse=True)
     exact = exact.reshape(-1).astype(np.int64)
     _, first = np.unique(exact, return_index=True)
     hashes = dataset.perceptual_hashes

@@ -50,6 +50,14 @@ class Facts:
     pixels: str = ""
     perceptual: int | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def content(self) -> str:
+        return self.pixels
+
 
 def facts_of_array(array: np.ndarray) -> Facts:
     """Facts of an (H, W, C) picture in memory."""

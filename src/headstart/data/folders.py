@@ -10,9 +10,9 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.core.notes import Notes
+from headstart.data.picture_sources import FileSource
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.raw import Raw
-from headstart.data.sources import FileSource
 
 PART_NAMES = {
     "train": "train",

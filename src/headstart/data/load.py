@@ -15,10 +15,11 @@ from headstart.data.assemble import assemble, combine
 from headstart.data.dataset import Content, Dataset
 from headstart.data.folders import picture_files, read_folder
 from headstart.data.objects import read_inputs, read_object
+from headstart.data.picture_sources import CellSource, FileSource
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
 from headstart.data.schema import Schema
-from headstart.data.sources import CellSource, FileSource, PictureSource
+from headstart.data.source import RowsSource
 from headstart.data.table_files import TABLE_SUFFIXES, open_table
 from headstart.data.tables import Columns, read_pictures, read_table
 from headstart.data.tasks import TaskOption
@@ -42,7 +43,7 @@ class LoadOptions:
         Column that orders the samples in time.
     valid, test
         Data given for validation and for the test: whatever `load_data` accepts.
-    bad_images
+    bad_samples
         "skip" names, counts and leaves out unreadable pictures, up to a tenth of them; "refuse" refuses any.
     """
 
@@ -54,7 +55,7 @@ class LoadOptions:
     time: str | None = None
     valid: Any = None
     test: Any = None
-    bad_images: Literal["skip", "refuse"] = "skip"
+    bad_samples: Literal["skip", "refuse"] = "skip"
 
 
 def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> Dataset:
@@ -105,7 +106,7 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
         resolved = replace(options, valid=None, test=None)
         extras = {part: read_raw(extra, resolved) for part, extra in given.items() if extra is not None}
         raw = combine(raw, extras)
-    return assemble(raw, options.task, options.bad_images)
+    return assemble(raw, options.task, options.bad_samples)
 
 
 def load_inputs(inputs: Any, image: str | None = None) -> Dataset:
@@ -191,8 +192,8 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
         options = replace(options, labels=tuple(name.strip() for name in options.labels.split(",")))
     if options.label and options.labels:
         raise ConfigError("Both label and labels are given.", "Name one label column, or several with labels.")
-    if options.bad_images not in ("skip", "refuse"):
-        raise ConfigError(f"bad_images cannot be {options.bad_images!r}.", "Use 'skip' or 'refuse'.")
+    if options.bad_samples not in ("skip", "refuse"):
+        raise ConfigError(f"bad_samples cannot be {options.bad_samples!r}.", "Use 'skip' or 'refuse'.")
     if options.task not in ("auto", "single-label", "multi-label", "regression"):
         hint = "Use 'auto', 'single-label', 'multi-label' or 'regression'."
         raise ConfigError(f"task cannot be {options.task!r}.", hint)
@@ -202,7 +203,7 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
 def _raw_inputs(inputs: Any, image: str | None) -> Raw:
     if isinstance(inputs, Dataset):
         rows = inputs.rows
-        cells = _Rows(inputs.content.source, rows)
+        cells = RowsSource(inputs.content.source, rows)
         return Raw(inputs.name, cells, inputs.ids)
     if isinstance(inputs, np.ndarray) or hasattr(inputs, "detach"):
         pictures = as_pictures(inputs)
@@ -257,20 +258,3 @@ def _unique(names: Sequence[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return result
-
-
-class _Rows(PictureSource):
-    """Some rows of another source."""
-
-    def __init__(self, source: PictureSource, rows: np.ndarray) -> None:
-        self.source = source
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
-        return self.source.read(int(self.rows[row]), size_hint)
-
-    def describe(self, row: int) -> str:
-        return self.source.describe(int(self.rows[row]))

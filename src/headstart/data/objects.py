@@ -15,9 +15,9 @@ from headstart.core.progress import progress
 from headstart.data.assemble import combine
 from headstart.data.facts import Facts, facts_of_array
 from headstart.data.folders import PART_NAMES
+from headstart.data.picture_sources import PictureSource, read_cell
 from headstart.data.pictures import BadPicture
 from headstart.data.raw import Raw
-from headstart.data.sources import PictureSource, read_cell
 from headstart.data.tables import ArrowTable, Columns, FrameTable, Table, read_pictures, read_table
 
 ACCEPTED = (

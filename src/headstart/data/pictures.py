@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from headstart.core.errors import DataError
+from headstart.data.source import BadSample
 
 PICTURE_SUFFIXES = frozenset(
     [
@@ -57,7 +57,7 @@ PICTURE_SUFFIXES = frozenset(
 _TO_RGB = frozenset({"P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
 
 
-class BadPicture(DataError):
+class BadPicture(BadSample):
     """One picture cannot be read; `what` gives the reason, without the name of the file."""
 
 

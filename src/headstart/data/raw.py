@@ -1,4 +1,4 @@
-"""What every reader hands over before labels are understood: pictures, ids, raw label columns."""
+"""What every reader hands over before labels are understood: samples, ids, raw label columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.notes import Notes
-from headstart.data.sources import PictureSource
+from headstart.data.source import Source
 
 
 @dataclass
@@ -21,13 +21,15 @@ class Raw:
     name
         What the user called it.
     source, ids
-        The pictures and their names, in the same order.
+        The samples and their names, in the same order.
     columns
         Raw label columns, by name: (n,) of anything, or (n, classes) indicators.
     classes
         For columns whose classes the source itself defines: their names in index order.
     groups, times, parts
         (n,) raw values, or None.
+    inputs, period
+        As in `Schema`.
     empty_classes
         Class folders without a picture.
     notes
@@ -35,12 +37,14 @@ class Raw:
     """
 
     name: str
-    source: PictureSource
+    source: Source
     ids: Sequence[str]
     columns: Mapping[str, Any] = field(default_factory=dict)
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Any = None
     times: Any = None
     parts: np.ndarray | None = None
+    inputs: Sequence[str] = ()
+    period: float | None = None
     empty_classes: tuple[str, ...] = ()
     notes: Notes = field(default_factory=Notes)

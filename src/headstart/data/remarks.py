@@ -27,9 +27,9 @@ def note_copies(notes: Notes, copies: Copies, task: Task, labels: np.ndarray, id
     """Note how many copies there are, and exact copies whose labels differ."""
     distinct, unlike = len(np.unique(copies.exact)), len(np.unique(copies.near))
     if extra := len(ids) - distinct:
-        notes.info("duplicates", f"{extra} pictures are exact copies of others; copies stay on one side.")
+        notes.info("duplicates", f"{extra} samples are exact copies of others; copies stay on one side.")
     if near := distinct - unlike:
-        notes.info("duplicates", f"{near} pictures are near copies of others; copies stay on one side.")
+        notes.info("duplicates", f"{near} samples are near copies of others; copies stay on one side.")
     known = np.flatnonzero(~missing(labels))
     values = labels[known].reshape(len(known), -1)
     pairs = np.unique(np.column_stack([copies.exact[known], values]), axis=0)
@@ -37,7 +37,7 @@ def note_copies(notes: Notes, copies: Copies, task: Task, labels: np.ndarray, id
     torn = known[np.isin(copies.exact[known], groups[counts > 1])]
     if len(torn) and task.kind != "regression":
         names = listed([ids[i] for i in torn])
-        notes.warn("labels", f"{len(torn)} pictures have exact copies with other labels: {names}.")
+        notes.warn("labels", f"{len(torn)} samples have exact copies with other labels: {names}.")
 
 
 def note_classes(notes: Notes, task: Task, tables: Mapping[str, np.ndarray], folds: int) -> None:

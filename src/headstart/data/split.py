@@ -248,7 +248,7 @@ class _Splitter:
         copies = np.isin(self.copies.near[rows], self.copies.near[others])
         copied, grouped = rows[copies], rows[related & ~copies]
         if len(copied):
-            text = f"{len(copied)} {name} samples are copies of {other} pictures and leave the {name} part"
+            text = f"{len(copied)} {name} samples are copies of {other} samples and leave the {name} part"
             self.notes.warn("duplicates", f"{text}: {listed(ids[copied])}.")
         if len(grouped):
             text = f"{len(grouped)} {name} samples are of a group (or chain of copies) that the {other} part has"

@@ -12,9 +12,9 @@ import pandas as pd
 
 from headstart.core.errors import DataError, did_you_mean
 from headstart.core.notes import Notes
+from headstart.data.picture_sources import CellSource, FileSource, PictureSource
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.raw import Raw
-from headstart.data.sources import CellSource, FileSource, PictureSource
 from headstart.data.tasks import TaskOption, looks_binary
 
 if TYPE_CHECKING:

@@ -139,7 +139,7 @@ def check_variety(task: Task, labels: np.ndarray) -> None:
             only = task.classes[found[0]] if len(found) else "none"
             raise DataError(
                 f"There is only one class in {task.name!r}: {only!r}.",
-                "A classifier needs at least two classes with pictures in each.",
+                "A classifier needs at least two classes with samples in each.",
             )
     elif task.kind == "regression" and len(np.unique(known)) < 2:
         raise DataError(f"All values of {task.name!r} are equal ({known[0]:g}).", "There is nothing to predict.")

@@ -189,7 +189,7 @@ def load_for(options: FitOptions, data: Any) -> Dataset:
             time=None if loaded else options.split_by,
             valid=options.valid,
             test=options.test,
-            bad_images=options.bad_images,
+            bad_samples=options.bad_samples,
         ),
     )
 

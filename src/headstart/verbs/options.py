@@ -30,7 +30,7 @@ class FitOptions(BaseModel):
     split_by: str | None = Field(None, description="column of times: the latest are the test")
     split_seed: int = 0
     train_size: int | None = Field(None, ge=2, description="labelled samples used, validation included")
-    bad_images: Literal["skip", "refuse"] = "skip"
+    bad_samples: Literal["skip", "refuse"] = "skip"
 
     # model
     model: str = DEFAULT_MODEL

@@ -1,8 +1,8 @@
-"""Where pictures come from: files, arrays, cells of tables, somebody's data set; all behind one `read`."""
+"""Where pictures come from: files, arrays, cells of tables."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +13,14 @@ from PIL import Image
 
 from headstart.data.facts import Facts, facts_of_array, scan, scan_files
 from headstart.data.pictures import BadPicture, as_picture, decode, unit_range
+from headstart.data.source import Source
 
 
-class PictureSource(ABC):
-    """An ordered collection of pictures.
+class PictureSource(Source):
+    """An ordered collection of pictures."""
 
-    `read(row)` gives (H, W, C), uint8 or float32 on the scale 0 to 1, or raises `BadPicture`.
-    """
-
-    @abstractmethod
-    def __len__(self) -> int: ...
+    modality = "image"
+    one, many = "picture", "pictures"
 
     @abstractmethod
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray: ...
@@ -31,10 +29,6 @@ class PictureSource(ABC):
     def facts(self) -> list[Facts]:
         """Facts of every picture; the first use reads them all once."""
         return scan(len(self), self._examine)
-
-    def describe(self, row: int) -> str:
-        """What to call this picture in a message."""
-        return f"row {row}"
 
     def _examine(self, row: int) -> Facts:
         try:
@@ -94,33 +88,6 @@ class CellSource(PictureSource):
 
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
         return read_cell(self.cells[row], self.root, size_hint)
-
-
-class ConcatSource(PictureSource):
-    """Several sources, one after the other."""
-
-    def __init__(self, sources: Sequence[PictureSource]) -> None:
-        self.sources = list(sources)
-        self.starts = np.cumsum([0, *(len(source) for source in self.sources)])
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
-        source, inner = self._find(row)
-        return source.read(inner, size_hint)
-
-    def describe(self, row: int) -> str:
-        source, inner = self._find(row)
-        return source.describe(inner)
-
-    @cached_property
-    def facts(self) -> list[Facts]:
-        return [facts for source in self.sources for facts in source.facts]
-
-    def _find(self, row: int) -> tuple[PictureSource, int]:
-        which = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.sources[which], row - int(self.starts[which])
 
 
 def read_cell(cell: Any, root: Path, size_hint: int | None = None) -> np.ndarray:
