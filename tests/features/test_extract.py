@@ -9,8 +9,16 @@ from torch import nn
 
 from headstart.data import load_data
 from headstart.data.dataset import Dataset
-from headstart.features.extract import MOST_DIMENSIONS, batch_for, extract
-from headstart.models import InputSpec, TracedBackbone, Wanted, from_module, open_vision, parse_reference
+from headstart.features.extract import MOST_DIMENSIONS, extract
+from headstart.models import (
+    InputSpec,
+    StagedBackbone,
+    TracedBackbone,
+    Wanted,
+    from_module,
+    open_vision,
+    parse_reference,
+)
 from headstart.train.reader import Reader
 
 N = 21
@@ -99,5 +107,10 @@ def test_wide_features_are_skipped_but_never_the_last_layer(data: Dataset) -> No
 
 
 def test_batches_shrink_with_the_square_of_the_size() -> None:
-    assert [batch_for(s) for s in (32, 96, 192, 224, 1000)] == [128, 64, 16, 8, 8]
-    assert all(batch_for(s) % 8 == 0 for s in range(16, 1024, 16))
+    def at(size: int) -> int:
+        backbone = StagedBackbone({"a": nn.Identity()})
+        backbone.input_spec = InputSpec(size=size)
+        return backbone.batch_size()
+
+    assert [at(s) for s in (32, 96, 192, 224, 1000)] == [128, 64, 16, 8, 8]
+    assert all(at(s) % 8 == 0 for s in range(16, 1024, 16))

@@ -176,6 +176,9 @@ class Padded(StagedBackbone):
     def __init__(self) -> None:
         super().__init__({"all": torch.nn.Identity()}, "rnn")
 
+    def length(self, sample: Sample) -> int:
+        return len(sample.inputs)
+
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
         return {"x": torch.zeros(1)}
 

@@ -7,7 +7,7 @@ import pytest
 
 from headstart.data import load_data
 from headstart.models.opening import open_model
-from headstart.models.vision import Wanted
+from headstart.models.wanted import Wanted
 from headstart.train.batch import Feed
 from headstart.train.reader import Reader
 

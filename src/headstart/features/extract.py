@@ -10,7 +10,7 @@ from torch import Tensor
 from headstart.core.progress import progress
 from headstart.models.backbone import Backbone
 from headstart.train.precision import autocast
-from headstart.train.reader import Reader
+from headstart.train.reader import Reader, in_order
 
 Place = tuple[str, int]
 """Where features are taken: a stage and a pooling grid."""
@@ -47,11 +47,12 @@ def extract(
     """
     backbone.eval()
     device = next(backbone.parameters()).device
-    batch_size = batch_for(backbone.input_spec.size)
+    batch_size = backbone.batch_size()
     names = list(backbone.stages)
     deepest = None if places is None else max((p[0] for p in places), key=names.index)
     wanted: list[Place] | None = None if places is None else list(places)
     rows: dict[Place, list[Tensor]] = {}
+    index: list[Tensor] = []
     with progress().task(f"features, {backbone.input_spec.size} px", len(reader.parts[part])) as advance:
         for batch in reader.sweep(part, batch_size, view=view, labels=False):
             with autocast(dtype, device):
@@ -63,13 +64,9 @@ def extract(
                         grids = [g for s, g in wanted if s == name]
                     for grid in grids:
                         rows.setdefault((name, grid), []).append(backbone.pool(state, grid).float().cpu())
+            index.append(batch.index)
             advance(len(batch))
-    return {place: torch.cat(parts) for place, parts in rows.items()}
-
-
-def batch_for(size: int) -> int:
-    """Samples per batch that keep activations in cache: about 64 pictures of 96 px."""
-    return max(8, min(128, round(64 * (96 / size) ** 2 / 8) * 8))
+    return {place: in_order(parts, index) for place, parts in rows.items()}
 
 
 def _grids(backbone: Backbone, state: dict[str, Tensor], last: bool) -> list[int]:

@@ -4,7 +4,8 @@ from headstart.models.backbone import Backbone, InputSpec, Provenance, StagedBac
 from headstart.models.catalogue import list_models
 from headstart.models.reference import Reference, parse_reference
 from headstart.models.traced import TracedBackbone
-from headstart.models.vision import Wanted, from_module, open_vision
+from headstart.models.vision import from_module, open_vision
+from headstart.models.wanted import Wanted
 
 __all__ = [
     "Backbone",

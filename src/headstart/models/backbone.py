@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.core.errors import ModelError, did_you_mean
-from headstart.data.schema import Sample
+from headstart.data.augment import Augmentation
+from headstart.data.schema import Modality, Sample
 
 State = dict[str, Tensor]
 """What flows between stages, batch first: `x`; optionally `mask`, `position`, `pooled`, `carry.*` (recurrent)."""
@@ -19,9 +20,22 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a backbone wants to be fed; for pictures, `size` is the side of a square in pixels."""
+    """What a backbone wants to be fed; saved with the model.
 
-    modality: str = "image"
+    Attributes
+    ----------
+    size, native_size
+        Pictures: side of a square in pixels, as it is fed and as the network was trained. Texts: most tokens at
+        once, and how many positions the network has. Series: 0.
+    fixed_size
+        Whether it takes no other size.
+    mean, std
+        Of the channels: what pictures and series are standardised by.
+    pooling, long
+        Texts and series: as `Wanted` describes them, "auto" resolved.
+    """
+
+    modality: Modality = "image"
     channels: int = 3
     size: int = 224
     native_size: int = 224
@@ -29,6 +43,8 @@ class InputSpec:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
+    pooling: str = "auto"
+    long: str = "truncate"
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,14 @@ class Backbone(nn.Module):
         The classifier that the network was pretrained with, or None.
     family
         "cnn", "transformer" or "rnn": selects defaults, never code paths.
+    ended_at
+        The stage after which the network was cut off; None where it has its full depth.
+    augmentations
+        View -> how its samples are drawn (pictures).
+    by_length
+        Whether samples differ in length, so that batches of similar lengths save work.
+    keeps_settled
+        Whether readers may keep settled samples in memory; false where settling is cheap and data are many.
     """
 
     stages: Mapping[str, nn.Module]
@@ -71,6 +95,16 @@ class Backbone(nn.Module):
     input_spec: InputSpec
     provenance: Provenance
     family: str
+    ended_at: str | None
+    by_length = False
+    keeps_settled = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source_head = None
+        self.source_classes = None
+        self.ended_at = None
+        self.augmentations: dict[str, Augmentation] = {}
 
     def begin(self, inputs: State) -> State:
         """Collated inputs -> the state that the first stage takes. The default passes them on."""
@@ -145,6 +179,40 @@ class Backbone(nn.Module):
         """A list of preprocessed samples -> one batch."""
         return {key: torch.stack([s[key] for s in states]) for key in states[0]}
 
+    def length(self, sample: Sample) -> int:
+        """How long a settled sample is, in what its cost grows with (tokens, time steps)."""
+        return 1
+
+    def batch_size(self) -> int:
+        """Samples per batch, without gradients, that keep activations in cache: about 64 pictures of 96 px."""
+        return max(8, min(128, round(64 * (96 / self.input_spec.size) ** 2 / 8) * 8))
+
+    def end_at(self, stage: str) -> Backbone:
+        """Drop every stage after `stage`, in place; remaining tensors keep their names.
+
+        Raises
+        ------
+        ModelError
+            When there is no such stage, or the network cannot be cut off.
+        """
+        if stage == list(self.stages)[-1]:
+            return self
+        raise ModelError(f"A {type(self).__name__} cannot end at {stage!r}.", "Use --stage last.")
+
+    # -- what a bundle keeps --------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor under its native name."""
+        return dict(self.state_dict())
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """The inverse of `tensors`; further ones are ignored. Returns the names of those that are lacking."""
+        return list(self.load_state_dict(tensors, strict=False).missing_keys)
+
+    def files(self) -> dict[str, bytes]:
+        """Further files without which the network cannot be used: name -> content (a tokenizer)."""
+        return {}
+
     def stage_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Stage -> its own parameters; a tensor shared by several stages is owned by the earliest."""
         seen: set[int] = set()
@@ -167,8 +235,6 @@ class StagedBackbone(Backbone):
             self.add_module(name.replace(".", "_"), stage)
         object.__setattr__(self, "stages", dict(stages))
         self.cuts = tuple(stages if cuts is None else cuts)
-        self.source_head = None
-        self.source_classes = None
         self.family = family
         self.input_spec = InputSpec(modality="sequence" if family == "rnn" else "image")
         self.provenance = Provenance("module", type(self).__name__, "own", "given by the caller", "unknown")

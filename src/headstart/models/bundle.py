@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ from torch import Tensor
 from headstart.core.errors import ModelError, StoreError
 from headstart.data.augment import Augmentation
 from headstart.data.schema import Task
-from headstart.models.backbone import InputSpec, Provenance
+from headstart.models.backbone import Backbone, InputSpec, Provenance
 from headstart.models.from_transformers import build_transformers, wrap_transformers
 from headstart.models.model import Head, Model
 from headstart.models.torchvision_import import prepare_torchvision
 from headstart.models.traced import TracedBackbone
-from headstart.models.vision import Wanted, classifier_of, wrap_timm
+from headstart.models.vision import classifier_of, wrap_timm
+from headstart.models.wanted import Wanted
 from headstart.store.atomic import write_bytes, write_json
 
 SCHEMA = 1
@@ -60,12 +61,15 @@ class Bundle:
         Task -> what logits are divided by, from validation.
     about
         Name of the run, metrics, versions: whatever should travel with the weights.
+    columns
+        Where a table's inputs stood: `Schema.inputs`.
     """
 
     model: Model
     tasks: tuple[Task, ...]
     temperatures: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -77,19 +81,22 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         When the disk refuses.
     """
     model, backbone = bundle.model, bundle.model.backbone
-    if not isinstance(backbone, TracedBackbone):
-        raise ModelError(
-            f"A {type(backbone).__name__} cannot be bundled.", "Build the network with headstart.Backbone."
-        )
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = dict(backbone.net.state_dict())
-    if backbone.provenance.library == "timm" and backbone.ended_at is None and _is_plain(model):
+    tensors = backbone.tensors()
+    if (
+        isinstance(backbone, TracedBackbone)
+        and backbone.provenance.library == "timm"
+        and backbone.ended_at is None
+        and _is_plain(model)
+    ):
         name = classifier_of(backbone.net)
         weight, bias = model.heads[0].folded()  # type: ignore[operator]
         tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
     heads = {f"{i}.{k}": v for i, head in enumerate(model.heads) for k, v in head.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(_plain(tensors), metadata={"format": "pt"}))
     write_bytes(folder / "head.safetensors", save(_plain(heads), metadata={"format": "pt"}))
+    for name, content in backbone.files().items():
+        write_bytes(folder / name, content)
     provenance = backbone.provenance
     write_json(
         folder / "bundle.json",
@@ -102,6 +109,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "stages": list(backbone.stages),
             "grid": model.grid,
             "input": asdict(backbone.input_spec),
+            "columns": list(bundle.columns),
             "tasks": [asdict(task) for task in bundle.tasks],
             "temperatures": dict(bundle.temperatures),
             "augmentations": {name: a.as_json() for name, a in backbone.augmentations.items()},
@@ -156,7 +164,7 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
     except (SafetensorError, OSError) as error:
         raise _damaged(folder, error) from None
     try:
-        backbone = _rebuild(meta, tensors, wanted)
+        backbone = _rebuild(folder, meta, tensors, wanted)
     except RuntimeError as error:  # what torch raises for tensors of other shapes
         raise _damaged(folder, error) from None
     if list(backbone.stages) != meta["stages"]:
@@ -177,7 +185,7 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
             raise _damaged(folder, error) from None
         made[task.name] = head
     model = Model(backbone, made, meta["grid"]).eval()
-    return Bundle(model, tasks, meta["temperatures"], meta["about"])
+    return Bundle(model, tasks, meta["temperatures"], meta["about"], tuple(meta.get("columns", ())))
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
@@ -206,32 +214,40 @@ def _damaged(folder: Path, why: object) -> StoreError:
     return StoreError(f"The bundle {folder} is damaged: {what}.", "Copy it again, or repeat the run.")
 
 
-def _rebuild(meta: dict[str, Any], tensors: dict[str, Tensor], wanted: Wanted | None) -> TracedBackbone:
+def _rebuild(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor], wanted: Wanted | None) -> Backbone:
     given = meta["input"]
     spec = InputSpec(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
-    if wanted is not None and wanted.size and wanted.size != spec.size and not spec.fixed_size:
-        spec = InputSpec(**{**asdict(spec), "size": wanted.size})
-    provenance = Provenance(**{**meta["provenance"], "notes": tuple(meta["provenance"]["notes"])})
-    prepare_torchvision()
-    with torch.random.fork_rng(devices=[]):
-        if meta["library"] == "timm":
-            import timm
-
-            net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
-            backbone = wrap_timm(net, spec, provenance, has_source=False)
-        elif meta["library"] == "transformers":
-            net = build_transformers(meta["arguments"])
-            backbone = wrap_transformers(net, spec, provenance)
-        else:
+    if wanted is not None and wanted.size and wanted.size != spec.size:
+        if spec.fixed_size:
             raise ModelError(
-                f"The bundle holds the weights of {meta['architecture']}, a module given in Python.",
-                "Build that module and load model.safetensors into it.",
+                f"The model of {folder} takes inputs of size {spec.size} only, not {wanted.size}.",
+                f"Leave the size out, or say {spec.size}.",
             )
+        spec = replace(spec, size=wanted.size)
+    provenance = Provenance(**{**meta["provenance"], "notes": tuple(meta["provenance"]["notes"])})
+    with torch.random.fork_rng(devices=[]):
+        backbone = _random_network(folder, meta, spec, provenance)
     if meta["ended_at"] is not None:
         backbone.end_at(meta["ended_at"])
-    missing, _ = backbone.net.load_state_dict(tensors, strict=False)
-    if missing:
+    if missing := backbone.load_tensors(tensors):
         raise StoreError(
             f"The bundle lacks tensors of {meta['architecture']}: {', '.join(missing[:4])}.", "Copy it again."
         )
     return backbone
+
+
+def _random_network(folder: Path, meta: dict[str, Any], spec: InputSpec, provenance: Provenance) -> Backbone:
+    """The bundle's network, its weights not yet loaded."""
+    if meta["library"] == "timm":
+        prepare_torchvision()
+        import timm
+
+        net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
+        return wrap_timm(net, spec, provenance, has_source=False)
+    if meta["library"] == "transformers":
+        prepare_torchvision()
+        return wrap_transformers(build_transformers(meta["arguments"]), spec, provenance)
+    raise ModelError(
+        f"The bundle holds the weights of {meta['architecture']}, a module given in Python.",
+        "Build that module and load model.safetensors into it.",
+    )

@@ -21,7 +21,7 @@ from headstart.models.tracing import block_groups
 from headstart.models.weights import hash_tensors
 
 if TYPE_CHECKING:
-    from headstart.models.vision import Wanted
+    from headstart.models.wanted import Wanted
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from headstart.core.errors import ModelError
 from headstart.models.backbone import Backbone
-from headstart.models.reference import parse_reference
-from headstart.models.vision import Wanted, open_vision
+from headstart.models.reference import Reference, parse_reference
+from headstart.models.vision import open_vision
+from headstart.models.wanted import Wanted
 
 
 def open_model(reference: str, wanted: Wanted) -> Backbone:
@@ -20,9 +21,16 @@ def open_model(reference: str, wanted: Wanted) -> Backbone:
     """
     parsed = parse_reference(reference)
     if parsed.kind != "run":
-        return open_vision(parsed, wanted)
+        return _OPENERS[wanted.modality](parsed, wanted)
     from headstart.models.bundle import find_bundle, load_bundle
 
     if parsed.scratch:
         raise ModelError("scratch: cannot stand before run:.", "Name the run's own model reference after scratch: .")
     return load_bundle(find_bundle(Path(parsed.name)), wanted).model.backbone
+
+
+def _no_text(reference: Reference, wanted: Wanted) -> Backbone:
+    raise ModelError("Networks for texts are not there yet.")
+
+
+_OPENERS = {"image": open_vision, "text": _no_text, "sequence": _no_text}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from headstart.core.errors import ModelError
-from headstart.data.augment import Augmentation
 from headstart.data.schema import Sample
 from headstart.models.backbone import Backbone, InputSpec, Provenance, State
 from headstart.models.pictures import collate_pictures, picture_state, square, to_network
@@ -97,10 +96,6 @@ class TracedBackbone(Backbone):
         self.native = native
         self.input_spec = input_spec
         self.provenance = provenance
-        self.source_head = None
-        self.source_classes = None
-        self.augmentations: dict[str, Augmentation] = {}
-        self.ended_at: str | None = None
         self._find_stages(groups)
 
     # -- finding stages ------------------------------------------------------------------------------------------
@@ -221,6 +216,14 @@ class TracedBackbone(Backbone):
 
     def collate(self, states: list[State]) -> State:
         return collate_pictures(states)
+
+    # -- what a bundle keeps --------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.net.state_dict())
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        return list(self.net.load_state_dict(tensors, strict=False).missing_keys)
 
     # -- ending early ------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from headstart.models.reference import Reference
 from headstart.models.torchvision_import import prepare_torchvision
 from headstart.models.traced import Native, TracedBackbone
 from headstart.models.tracing import block_groups
+from headstart.models.wanted import Wanted
 from headstart.models.weights import (
     fetch_sample_weights,
     hash_tensors,
@@ -28,28 +28,6 @@ from headstart.models.weights import (
     read_weights,
     sample_weights,
 )
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a run asks of a network.
-
-    Attributes
-    ----------
-    size
-        Side of the input in pixels; None is the network's own.
-    channels
-        Channels of the pictures; grey ones are repeated, other numbers adapt the first convolution.
-    seed
-        For random weights.
-    arch
-        Architecture of a `file:` reference, a timm name.
-    """
-
-    size: int | None = None
-    channels: int = 3
-    seed: int = 0
-    arch: str | None = None
 
 
 def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:

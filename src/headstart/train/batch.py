@@ -39,7 +39,7 @@ class Batch:
     labels: dict[str, Tensor] = field(default_factory=dict)
     present: dict[str, Tensor] = field(default_factory=dict)
     after: str | None = None
-    index: Tensor | None = None
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     begun: bool = False
 
     def __len__(self) -> int:

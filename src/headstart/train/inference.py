@@ -9,7 +9,7 @@ import torch
 
 from headstart.models.model import Model
 from headstart.train.precision import autocast
-from headstart.train.reader import Reader
+from headstart.train.reader import Reader, in_order
 
 
 @dataclass
@@ -36,25 +36,29 @@ def outputs(
     model: Model,
     reader: Reader,
     part: str,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     dtype: torch.dtype = torch.float32,
     features: bool = False,
 ) -> Outputs:
-    """Run a model over a part in its plain view, in eval mode (the mode it had is restored)."""
+    """Run a model over a part in its plain view, in eval mode (the mode it had is restored).
+
+    `batch_size` None leaves it to the backbone.
+    """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    ids: list[str] = []
+    index: list[torch.Tensor] = []
     logits: dict[str, list[torch.Tensor]] = {task: [] for task in model.tasks}
     kept: list[torch.Tensor] = []
     with autocast(dtype, device):
-        for batch in reader.sweep(part, batch_size, labels=False):
+        for batch in reader.sweep(part, batch_size or model.backbone.batch_size(), labels=False):
             out = model(batch.to(device))
-            ids += batch.ids
+            index.append(batch.index)
             for task in model.tasks:
                 logits[task].append(out.logits[task].float().cpu())
             if features:
                 kept.append(out.features.float().cpu())
     model.training = was_training
-    joined = {task: torch.cat(rows).numpy() for task, rows in logits.items()}
-    return Outputs(ids, joined, torch.cat(kept).numpy() if features else None)
+    joined = {task: in_order(rows, index).numpy() for task, rows in logits.items()}
+    ids = list(reader.parts[part].ids)
+    return Outputs(ids, joined, in_order(kept, index).numpy() if features else None)

@@ -23,6 +23,8 @@ Index = Sequence[int] | np.ndarray
 STORE_SHARE = 0.25
 """Share of the free memory that settled samples may take."""
 
+_CHUNK = 1024
+
 
 class Reader:
     """Reads parts of the data for one backbone.
@@ -45,6 +47,7 @@ class Reader:
         self._room = int(psutil.virtual_memory().available * STORE_SHARE)
         self._pool: ThreadPoolExecutor | None = None
         self._labels: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
+        self._lengths: dict[str, np.ndarray] = {}
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
@@ -71,7 +74,7 @@ class Reader:
         return list(self._pool.map(read, index))
 
     def _keep(self, part: str, i: int, sample: Sample) -> None:
-        size = np.asarray(sample.inputs).nbytes
+        size = np.asarray(sample.inputs).nbytes if self.backbone.keeps_settled else self._room + 1
         if size <= self._room:
             self._room -= size
             self._settled[part, i] = sample
@@ -94,6 +97,17 @@ class Reader:
             self._labels[part] = values, present
         return self._labels[part]
 
+    def lengths(self, part: str) -> np.ndarray:
+        """(n,) how long each settled sample is; the first use reads them all once."""
+        if part not in self._lengths:
+            count = len(self.parts[part])
+            lengths = np.empty(count, np.int32)
+            for start in range(0, count, _CHUNK):
+                some = np.arange(start, min(start + _CHUNK, count))
+                lengths[some] = [self.backbone.length(s) for s in self.samples(part, some)]
+            self._lengths[part] = lengths
+        return self._lengths[part]
+
     # -- batches ---------------------------------------------------------------------------------------------------
 
     def batch(self, part: str, index: Index, views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
@@ -114,12 +128,16 @@ class Reader:
         return Batch([data.ids[int(i)] for i in index], made, values, present, None, where)
 
     def sweep(self, part: str, batch_size: int, view: str = "plain", labels: bool = True) -> Iterator[Batch]:
-        """Every sample once, in order, without randomness."""
-        for index in np.array_split(
-            np.arange(len(self.parts[part])), range(batch_size, len(self.parts[part]), batch_size)
-        ):
-            if len(index):
-                yield self.batch(part, index, (view,), labels)
+        """Every sample once, without randomness: in order, or longest first where samples differ in length.
+
+        `batch.index` says which samples a batch holds; `in_order` puts what was made of them back in order.
+        """
+        where = np.arange(len(self.parts[part]))
+        if self.backbone.by_length:
+            # Longest first, so that a batch that does not fit into memory fails at once.
+            where = np.argsort(-self.lengths(part), kind="stable")
+        for start in range(0, len(where), batch_size):
+            yield self.batch(part, where[start : start + batch_size], (view,), labels)
 
     def order(self, feed: Feed, epoch: int, batch_size: int) -> list[np.ndarray]:
         """Positions of each batch of an epoch.
@@ -159,14 +177,25 @@ class Reader:
         sorted_pools = []
         for start in range(0, len(where), pool):
             some = where[start : start + pool]
-            lengths = [len(s.inputs) for s in self.samples(part, some)]
-            sorted_pools.append(some[np.argsort(lengths, kind="stable")])
+            sorted_pools.append(some[np.argsort(self.lengths(part)[some], kind="stable")])
         return np.concatenate(sorted_pools)
 
     def epoch(self, feed: Feed, epoch: int, batch_size: int, first: int = 0) -> Iterator[Batch]:
         """Batches of one epoch of a feed, from batch `first` on."""
         for index in self.order(feed, epoch, batch_size)[first:]:
             yield self.batch(feed.part, index, feed.views, feed.labels, epoch)
+
+
+def in_order(rows: Sequence[Tensor], index: Sequence[Tensor]) -> Tensor:
+    """What was made batch by batch, as one tensor in the order of the samples.
+
+    >>> in_order([torch.tensor([30, 10]), torch.tensor([20])], [torch.tensor([2, 0]), torch.tensor([1])])
+    tensor([10, 20, 30])
+    """
+    joined, where = torch.cat(list(rows)), torch.cat(list(index))
+    result = torch.empty_like(joined)
+    result[where] = joined
+    return result
 
 
 class CachedReader(Reader):
@@ -193,11 +222,12 @@ class CachedReader(Reader):
     @torch.no_grad()
     def _activations(self, part: str) -> State:
         if part not in self._states:
-            chunks = []
+            chunks, index = [], []
             for batch in self.source.sweep(part, self.batch_size, labels=False):
+                index.append(batch.index)
                 state = self.backbone.begin(batch.to(self.device).views["plain"])
                 chunks.append({k: v.cpu() for k, v in self.backbone.run(state, upto=self.cut).items()})
-            self._states[part] = {k: torch.cat([c[k] for c in chunks]) for k in chunks[0]}
+            self._states[part] = {k: in_order([c[k] for c in chunks], index) for k in chunks[0]}
         return self._states[part]
 
     def batch(self, part: str, index: Index, views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:

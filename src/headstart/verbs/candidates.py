@@ -18,13 +18,11 @@ from headstart.core.progress import progress
 from headstart.core.seeding import derive
 from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
-from headstart.features.extract import batch_for
 from headstart.features.probe import class_weights, fit_probe, label_scale, sample_losses, score
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Loss, Supervised
 from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
-from headstart.models.traced import TracedBackbone
 from headstart.store.runfolder import JsonLines
 from headstart.store.tensors import load_tree, save_tree
 from headstart.train.finder import suggest
@@ -141,7 +139,7 @@ def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, A
     else:
         model, _ = _run(job, strategy, start, mirror, name, fold=None, held_out="validation")
         reader = job.reader(model.backbone)
-        logits = outputs(model, reader, "validation", batch_for(start.size), job.dtype).logits[job.task.name]
+        logits = outputs(model, reader, "validation", dtype=job.dtype).logits[job.task.name]
     job.folder.steps.mkdir(exist_ok=True)
     tensors = {k: v for k, v in model.state_dict().items() if not k.startswith("backbone.source_head.")}
     save_tree(weights_path(job, name), tensors)
@@ -193,7 +191,7 @@ def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fol
         head = replace(start, probe=_probe_without(job, start, fold))
     model = build_model(job, head, strategy.head, fold)
     augmentation = augmentation_of(job, mirror)
-    if isinstance(model.backbone, TracedBackbone) and augmentation is not None:
+    if augmentation is not None and job.dataset.schema.modality == "image":
         model.backbone.augmentations = {"train": augmentation}
         return model, "train"
     return model, "plain"
@@ -239,7 +237,7 @@ def _run(
         labels={"stage": name, "fold": fold},
     )
     works = [Work(phase, [_objective(job, view)]) for phase in strategy.phases]
-    judge = _Judge(job, reader, held_out, start.size, label) if held_out is not None else None
+    judge = _Judge(job, reader, held_out, label) if held_out is not None else None
     trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
     history = trainer.run()
     return model.eval(), history
@@ -248,8 +246,8 @@ def _run(
 class _Judge:
     """Scores a model on a part, and keeps the logits of every epoch on disk, so that a resumed run has them too."""
 
-    def __init__(self, job: Job, reader: Any, part: str, size: int, label: str) -> None:
-        self.job, self.reader, self.part, self.size = job, reader, part, size
+    def __init__(self, job: Job, reader: Any, part: str, label: str) -> None:
+        self.job, self.reader, self.part = job, reader, part
         self.folder = job.folder.checkpoints / f"{label}-epochs"
 
     def path(self, phase: int, epoch: int, kind: str) -> Path:
@@ -257,7 +255,7 @@ class _Judge:
 
     def __call__(self, model: Model, phase: int = 0, epoch: int = 0, kind: str = "raw") -> Score:
         job = self.job
-        logits = outputs(model, self.reader, self.part, batch_for(self.size), job.dtype).logits[job.task.name]
+        logits = outputs(model, self.reader, self.part, dtype=job.dtype).logits[job.task.name]
         labels = self.reader.parts[self.part].labels(job.task.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tree(self.path(phase, epoch, kind), torch.from_numpy(logits))

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from headstart.core.progress import progress
-from headstart.features.extract import batch_for
 from headstart.features.screen import sizes_to_try
 from headstart.finetune import Situation, make_strategy
 from headstart.store.runfolder import RunFolder
@@ -98,7 +97,7 @@ def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
     backbone = job.open(size).eval()
     for name, stage in backbone.stages.items():
         stage.requires_grad_(name in trained)
-    batch = batch_for(size)
+    batch = backbone.batch_size()
     channels = backbone.input_spec.channels
     x = backbone.begin({"x": torch.zeros(batch, channels, size, size, dtype=torch.uint8, device=job.device)})
 

@@ -22,8 +22,7 @@ from headstart.features.screen import MOST_SAMPLES
 from headstart.measure import Metric, find_metric
 from headstart.models.backbone import Backbone
 from headstart.models.opening import open_model
-from headstart.models.traced import TracedBackbone
-from headstart.models.vision import Wanted
+from headstart.models.wanted import Wanted
 from headstart.store.runfolder import RunFolder
 from headstart.train.precision import choose_precision
 from headstart.train.reader import Reader
@@ -98,7 +97,7 @@ class Job:
                 self.options.model,
                 Wanted(size, self.dataset.schema.channels or 3, self.options.seed, self.options.arch),
             )
-        if end_at is not None and isinstance(backbone, TracedBackbone):
+        if end_at is not None:
             backbone.end_at(end_at)
         if backbone.family == "cnn":
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -109,7 +108,7 @@ class Job:
         todo = [p for p in places if (size, part, view, p) not in self._features]
         if todo:
             backbone = self.open(size)
-            if view == "mirror" and isinstance(backbone, TracedBackbone):
+            if view == "mirror":
                 backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
             found = extract(backbone, self.reader(backbone), part, todo, view, self.dtype)
             self._features.update({(size, part, view, place): x for place, x in found.items()})

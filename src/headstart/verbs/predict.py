@@ -10,7 +10,6 @@ import torch
 
 from headstart.core.errors import DataError
 from headstart.data import Dataset, load_inputs
-from headstart.features.extract import batch_for
 from headstart.models.bundle import Bundle, find_bundle, load_bundle
 from headstart.train.inference import outputs
 from headstart.train.reader import Reader
@@ -72,7 +71,7 @@ def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarra
     if model.backbone.family == "cnn":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader({"all": data}, model.backbone, 0)
-    return outputs(model, reader, "all", batch_for(model.backbone.input_spec.size)).logits[bundle.tasks[0].name]
+    return outputs(model, reader, "all").logits[bundle.tasks[0].name]
 
 
 def _unreadable(data: Dataset) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,6 @@ import torch
 
 import headstart
 from headstart.core.progress import progress
-from headstart.features.extract import batch_for
 from headstart.features.screen import Screening
 from headstart.measure import find_metric
 from headstart.models.bundle import Bundle, save_bundle
@@ -73,8 +72,7 @@ def finish(job: Job, result: Result, start: float) -> None:
     with replacing(folder.predictions) as path:
         pd.concat(rows, ignore_index=True).to_parquet(path)
     # Views of training are not part of the model that is kept.
-    if isinstance(model.backbone, TracedBackbone):
-        model.backbone.augmentations = {}
+    model.backbone.augmentations = {}
     metrics = {part: metrics_of(task, j.labels, j.outputs, job.options.seed) for part, j in judged.items()}
     about = {"name": folder.path.name, "metrics": metrics, "versions": versions(), "strategy": result.chosen}
     bundled = job.module is None or isinstance(model.backbone, TracedBackbone)
@@ -104,8 +102,8 @@ def _validation(job: Job, result: Result) -> Judged:
     }
     features = None
     if "test" not in job.parts and not job.few:
-        model, size = result.model, batch_for(result.start.size)
-        features = outputs(model, job.reader(model.backbone), part, size, job.dtype, features=True).features
+        model = result.model
+        features = outputs(model, job.reader(model.backbone), part, dtype=job.dtype, features=True).features
     calibrated_ = calibrated(job.task, logits, result.temperature)
     return Judged("validation", data, labels, logits, calibrated_, baselines, features)
 
@@ -113,7 +111,7 @@ def _validation(job: Job, result: Result) -> Judged:
 def _test(job: Job, result: Result) -> Judged:
     model, data = result.model, job.parts["test"]
     reader = job.reader(model.backbone)
-    found = outputs(model, reader, "test", batch_for(result.start.size), job.dtype, features=True)
+    found = outputs(model, reader, "test", dtype=job.dtype, features=True)
     logits = found.logits[job.task.name]
     last, start = result.probes["last"], result.start
     # One pass for the baseline and for the map of the features before training.
