@@ -97,8 +97,10 @@ def test_an_estimate_is_a_plan_and_its_sums(capsys: pytest.CaptureFixture[str]) 
         {"name": "screen", "detail": "1000 samples at 96 px", "seconds": 12.4},
         {"name": "lp-ft", "detail": "8 epochs", "seconds": 80.0},
     ]
-    estimate = {"data": {"name": "photos", "parts": {"train": 3400, "test": 1000}}, "model": "timm:x", "image_size": 96}
-    print_estimate({**estimate, "device": "cpu", "plan": steps, "seconds": 92, "memory_mb": 1850, "disk_mb": 40})
+    estimate = {"data": {"name": "photos", "parts": {"train": 3400, "test": 1000}}, "model": "timm:x", "size": 96}
+    print_estimate(
+        {**estimate, "size_unit": "px", "device": "cpu", "plan": steps, "seconds": 92, "memory_mb": 1850, "disk_mb": 40}
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "photos (3,400 train, 1,000 test): timm:x, 96 px, on cpu."
     assert [line.split() for line in lines if line.startswith(("screen", "lp-ft"))] == [

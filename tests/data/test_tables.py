@@ -55,7 +55,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_table_files(folder: Path, frame: pd.DataFrame, suffix: str) -> None:
     path = write(frame, folder / f"table{suffix}")
-    data = load_data(path, group="person", time="day")
+    data = load_data(path, group="person", split_by="day")
     assert data.ids == frame["file"].tolist()
     assert data.schema.task().classes == ("None", "yes")
     assert data.labels().tolist() == [1, 0] * 6

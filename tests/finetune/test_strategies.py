@@ -65,18 +65,23 @@ def stage_of_tensor(model: Model) -> dict[str, str]:
     return {n: owners.get(id(t), "head") for n, t in named.items() if n.startswith(("backbone.net", "heads"))}
 
 
+def supervised(strategy: Strategy) -> list[Phase]:
+    """The phases that look at labels."""
+    return [phase for phase in strategy.phases if phase.objective == "supervised"]
+
+
 CASES = [(n, s) for n in NETWORKS for s in NAMES if s != "probe"]
 
 
 def test_the_registered_ones() -> None:
-    assert NAMES == ["probe", "partial", "full", "gradual", "lp-ft"]
+    assert NAMES == ["probe", "partial", "full", "gradual", "lp-ft", "ulmfit"]
     assert make_strategy("probe", situation(opened("test_resnet"))) == Strategy("probe", (), "probe")
 
 
 @pytest.mark.parametrize(("network", "name"), CASES)
 @pytest.mark.parametrize("bn", ["freeze", "adapt"])
 def test_trains_exactly_what_it_names(network: str, name: str, bn: str) -> None:
-    for phase in make_strategy(name, situation(opened(network), bn=bn)).phases:
+    for phase in supervised(make_strategy(name, situation(opened(network), bn=bn))):
         model, before, log = trained(network, phase)
         stages = stage_of_tensor(model)
         moved: dict[str, list[str]] = {}
@@ -95,7 +100,7 @@ def test_trains_exactly_what_it_names(network: str, name: str, bn: str) -> None:
 @pytest.mark.parametrize(("network", "name"), CASES)
 def test_groups_modes_and_decay(network: str, name: str) -> None:
     backbone = opened(network)
-    for phase in make_strategy(name, situation(backbone, weight_decay=0.3)).phases:
+    for phase in supervised(make_strategy(name, situation(backbone, weight_decay=0.3))):
         model = Model(backbone, {"label": Head(int(backbone.net.num_features), 2)})
         groups = parameter_groups(model, phase)
         named = model.groups()
@@ -171,8 +176,11 @@ def test_any_depth_and_family(name: str, family: str, count: int) -> None:
     strategy = make_strategy(name, Situation(stages, family, 50))
     assert Strategy.from_json(strategy.as_json()) == strategy
     for phase in strategy.phases:
-        assert set(phase.rates) <= {*stages, "head"}
-        assert "head" in phase.rates
+        if phase.objective == "supervised":
+            assert set(phase.rates) <= {*stages, "head"}
+            assert "head" in phase.rates
+        else:  # parts that the objective adds, and no head: no label is looked at
+            assert set(phase.rates) == {*stages, "*"}
         assert all(r > 0 for r in phase.rates.values())
         assert phase.epochs >= 1
     if strategy.phases:

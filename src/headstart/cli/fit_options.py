@@ -38,22 +38,33 @@ class Row:
 ROWS = (
     Row("image", DATA, "COLUMN", "Column of image paths (tables)."),
     Row("label", DATA, "COLUMN", "Label column (tables)."),
+    Row("text", DATA, "A[,B]", "Column of texts, or two for pairs (tables)."),
+    Row("series", DATA, "A,B,...", "Columns that are a series' channels (long tables)."),
+    Row("id", DATA, "COLUMN", "Which series a row belongs to (long tables)."),
+    Row("time", DATA, "COLUMN", "Time of a row within its series (long tables)."),
+    Row("window", DATA, "LENGTH", "Cut recordings into windows: 2s, 500ms, 128 (steps)."),
+    Row("stride", DATA, "LENGTH", "From window to window.", "the window"),
     Row("labels", DATA, "A,B,...", "Several label columns."),
     Row("task", DATA, "KIND", "single-label, multi-label or regression.", "auto"),
-    Row("modality", DATA, "KIND", "What the samples are: image.", "found out"),
+    Row("modality", DATA, "KIND", "What the samples are: image, text or sequence.", "found out"),
     Row("valid", DATA, "PATH", "Data given for validation."),
     Row("test", DATA, "PATH", "Data given for the test; read once, at the end."),
     Row("group", DATA, "COLUMN", "Column whose values never stand on two sides of a split."),
     Row("split_by", DATA, "COLUMN", "Column of times: the latest are the test."),
     Row("split_seed", DATA, "N", "Seed of the split; --seed never moves it.", "0", int),
     Row("train_size", DATA, "N", "Labelled samples used, validation included.", "all", int),
-    Row("bad_samples", DATA, "POLICY", "Unreadable pictures: skip (up to a limit) or refuse.", "skip"),
-    Row("model", MODEL, "REF", "Such as sample:…, timm:…, hf:…, file:…, run:… .", "sample:efficientnet_lite0"),
-    Row("arch", MODEL, "NAME", "Architecture of a file: reference (a timm name)."),
+    Row("bad_samples", DATA, "POLICY", "Unreadable samples: skip (up to a limit) or refuse.", "skip"),
+    Row("model", MODEL, "REF", "sample:…, timm:…, hf:…, file:…, run:… ; auto: the best one offline.", "auto"),
+    Row("arch", MODEL, "NAME", "Architecture of a file: (a timm name), or key=value,... of scratch:gru and its like."),
     Row("image_size", MODEL, "PX", "Edge in pixels, or auto: the smallest size that pays.", "auto"),
+    Row("max_length", MODEL, "TOKENS", "Most tokens of a text, or auto: what most texts need.", "auto"),
+    Row("long", MODEL, "HOW", "Longer texts: truncate, or windows and their average.", "truncate"),
+    Row("pooling", MODEL, "HOW", "Positions to one vector: cls, mean, max, last, concat, attention.", "auto"),
+    Row("vocabulary", MODEL, "HOW", "Of scratch:/run: text networks: keep or rebuild.", "auto"),
     Row("stage", MODEL, "NAME", "Where the network ends: auto, last or a stage.", "auto"),
     Row("strategy", STRATEGY, "NAME", "See `headstart methods --kind strategy`.", "auto"),
     Row("last_k", STRATEGY, "N", "Stages that `partial` trains.", "2", int),
+    Row("reinit", STRATEGY, "N", "Top stages of the network that start at random.", "0", int),
     Row("metric", STRATEGY, "NAME", "The metric that decides.", "auto"),
     Row("epochs", STRATEGY, "N", "Epochs of training, at most.", "by strategy", int),
     Row("lr", STRATEGY, "RATE", "Learning rate, or auto, or find.", "auto"),
@@ -65,7 +76,7 @@ ROWS = (
         "by strategy",
         float,
     ),
-    Row("batch_size", STRATEGY, "N", "Pictures in a batch, or auto.", "auto"),
+    Row("batch_size", STRATEGY, "N", "Samples in a batch, or auto.", "auto"),
     Row("accumulate", STRATEGY, "N", "Batches whose gradients make one step.", "1", int),
     Row("schedule", STRATEGY, "NAME", "cosine, one-cycle, slanted-triangular or constant.", "auto"),
     Row("warmup", STRATEGY, "SHARE", "Share of the steps in which the rate rises.", "by schedule", float),
@@ -83,7 +94,7 @@ ROWS = (
     Row("device", RUN, "NAME", "cpu, cuda or mps (untested).", "auto"),
     Row("precision", RUN, "NAME", "float32 or bfloat16.", "auto"),
     Row("out", RUN, "FOLDER", "The run folder.", "runs/NAME"),
-    Row("examples", RUN, "", "Keep pictures of the data out of the report.", "yes", bool),
+    Row("examples", RUN, "", "Keep samples of the data out of the report.", "yes", bool),
 )
 
 
@@ -117,10 +128,11 @@ def _parameter(row: Row) -> inspect.Parameter:
 
 
 def typed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were typed, with the columns of `--labels a,b` taken apart."""
+    """The options that were typed, with columns such as those of `--labels a,b` taken apart."""
     given = {name: value for name, value in options.items() if value is not None}
-    if "labels" in given:
-        given["labels"] = columns(given["labels"])
+    for name in ("labels", "text", "series"):
+        if name in given:
+            given[name] = columns(given[name])
     return given
 
 

@@ -79,10 +79,10 @@ def _start(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
 ) -> None:
-    """Fine-tune pretrained networks on your own pictures, with evidence.
+    """Fine-tune pretrained networks on your own pictures, texts or series, with evidence.
 
     First use: [bold]headstart demo[/bold], then [bold]headstart fit FOLDER[/bold] on a folder that has one
-    subfolder of pictures per class.
+    subfolder of pictures (or text files) per class, or [bold]headstart fit TABLE.csv[/bold].
     """
     if version:
         print(f"headstart {__version__}")

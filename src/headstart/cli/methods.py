@@ -33,8 +33,9 @@ def command(
     if kind is not None and kind not in kinds:
         raise ConfigError(f"There is no kind of method {kind!r}.", did_you_mean(kind, kinds))
     rows = [_row(method, family) for method in found if kind in (None, method.kind)]
+    advice = _advice(family) if family is not None and kind in (None, "strategy") else []
     if as_json:
-        print_json(rows)
+        print_json(rows + advice)
         return
     for one in kinds if kind is None else [kind]:
         console().print(f"{one}")
@@ -43,6 +44,20 @@ def command(
             [(r["name"], r["summary"], r["source"], _defaults(r["defaults"])) for r in rows if r["kind"] == one],
         )
         console().print()
+    if advice:
+        console().print(f"defaults of every strategy for {family}")
+        cells = [(r["name"], _short(r["value"]), r["summary"], r["source"]) for r in advice]
+        print_table(["option", "value", "what", "source"], cells)
+        console().print()
+
+
+def _advice(family: str) -> list[dict[str, Any]]:
+    from headstart.finetune.advice import DEFAULTS
+
+    return [
+        {"kind": "default", "name": d.option, "value": d.value(family), "summary": d.why, "source": d.source}
+        for d in DEFAULTS
+    ]
 
 
 def _row(method: Any, family: str | None) -> dict[str, Any]:

@@ -54,15 +54,25 @@ def _headline(data: Mapping[str, Any]) -> str:
     asked = " (chosen)" if strategy.get("asked") == "auto" else ""
     cost = seconds(data["cost"]["seconds"])
     return (
-        f"{facts['name']} ({parts}): {model['reference']}{cut}, {model['image_size']} px, "
+        f"{facts['name']} ({parts}): {model['reference']}{cut}{_size(model)}, "
         f"strategy {strategy['name']}{asked}, in {cost}."
     )
+
+
+def _size(model: Mapping[str, Any]) -> str:
+    """How large inputs enter, where they have a size."""
+    for key, unit in (("image_size", "px"), ("max_length", "tokens")):
+        if model.get(key):
+            return f", {model[key]} {unit}"
+    return ""
 
 
 def _print_scores(data: Mapping[str, Any]) -> None:
     part = "test" if data["metrics"].get("test") else "validation"
     metric = data["metric"]
     names = {**BASELINES, **(REGRESSION_BASELINES if data["task"]["kind"] == "regression" else {})}
+    if "raw_features_name" in data and data["task"]["kind"] != "regression":
+        names["raw_features"] = data["raw_features_name"]
     ours = data["metrics"][part].get(metric)
     rows = [("This model", _value(ours), interval(ours))]
     for key, name in names.items():
@@ -88,7 +98,8 @@ def _print_places(run: Any) -> None:
     out.print(f"Report: {path / 'report.html'}", soft_wrap=True)
     out.print(f"Model:  {path / 'bundle'}", soft_wrap=True)
     out.print("Next:")
-    print_command(f"headstart predict {folder} PICTURES...")
+    inputs = {"text": "TABLE", "sequence": "SERIES"}.get(run.data["data"].get("modality", "image"), "PICTURES...")
+    print_command(f"headstart predict {folder} {inputs}")
     print_command(f"headstart evaluate {folder} DATA")
     if run.data.get("status", "finished") != "finished":
         print_command(f"headstart resume {folder}")
@@ -99,7 +110,8 @@ def print_estimate(estimate: Mapping[str, Any]) -> None:
     data = estimate["data"]
     parts = ", ".join(f"{n:,} {part}" for part, n in data["parts"].items())
     out = console()
-    out.print(f"{data['name']} ({parts}): {estimate['model']}, {estimate['image_size']} px, on {estimate['device']}.")
+    size = f", {estimate['size']} {estimate['size_unit']}" if estimate["size_unit"] else ""
+    out.print(f"{data['name']} ({parts}): {estimate['model']}{size}, on {estimate['device']}.")
     out.print()
     steps = [(step["name"], step["detail"], seconds(step["seconds"])) for step in estimate["plan"]]
     print_table(["step", "what", "about"], steps, right=["about"])

@@ -18,7 +18,7 @@ from headstart.data.objects import read_inputs, read_object
 from headstart.data.picture_sources import CellSource, FileSource
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
-from headstart.data.schema import Schema
+from headstart.data.schema import Modality, Schema
 from headstart.data.source import RowsSource
 from headstart.data.table_files import TABLE_SUFFIXES, open_table
 from headstart.data.tables import Columns, read_pictures, read_table
@@ -31,15 +31,25 @@ class LoadOptions:
 
     Attributes
     ----------
+    modality
+        What the samples are; None finds out.
     image
         Column of pictures (tables); guessed if not named.
+    text
+        One column of texts (tables), or two for pairs; guessed if not named.
+    series, id, time
+        Of long tables of series, one row per time step: the channels' columns, the column that says which series a
+        row belongs to, and the one that orders its rows.
+    window, stride
+        Length of the windows that recordings are cut into, and from the start of one to the next: "2s", "500ms",
+        "128" (steps).
     label, labels
         Label column, or several of them (tables); guessed if not named.
     task
         Kind of task; "auto" guesses from the labels (`headstart.data.tasks` has the rules).
     group
         Column whose values never stand on two sides of a split.
-    time
+    split_by
         Column that orders the samples in time.
     valid, test
         Data given for validation and for the test: whatever `load_data` accepts.
@@ -47,12 +57,19 @@ class LoadOptions:
         "skip" names, counts and leaves out unreadable pictures, up to a tenth of them; "refuse" refuses any.
     """
 
+    modality: Modality | None = None
     image: str | None = None
+    text: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    id: str | None = None
+    time: str | None = None
+    window: str | None = None
+    stride: str | None = None
     label: str | None = None
     labels: tuple[str, ...] = ()
     task: TaskOption = "auto"
     group: str | None = None
-    time: str | None = None
+    split_by: str | None = None
     valid: Any = None
     test: Any = None
     bad_samples: Literal["skip", "refuse"] = "skip"
@@ -169,7 +186,7 @@ def _check_columns(source: Any, options: LoadOptions) -> None:
     if not (sample or isinstance(source, tuple) or (path is not None and path.is_dir())):
         return
     what = "samples" if sample else "folders" if path is not None else "arrays"
-    for name in ("image", "label", "labels", "group", "time"):
+    for name in ("image", "text", "series", "id", "time", "label", "labels", "group", "split_by"):
         if getattr(options, name):
             raise ConfigError(
                 f"{name} names a column ({getattr(options, name)!r}), and {what} have none.",
@@ -179,7 +196,7 @@ def _check_columns(source: Any, options: LoadOptions) -> None:
 
 def _columns(options: LoadOptions) -> Columns:
     labels = options.labels or ((options.label,) if options.label else ())
-    return Columns(options.image, labels, options.group, options.time, options.task)
+    return Columns(options.image, labels, options.group, options.split_by, options.task)
 
 
 def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:

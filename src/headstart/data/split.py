@@ -203,7 +203,7 @@ class _Splitter:
         if not self.options.by_time:
             return None
         if self.dataset.times is None:
-            raise DataError("A split by time needs a column of times.", "Name it with time= (or --split-by).")
+            raise DataError("A split by time needs a column of times.", "Name it with split_by= (or --split-by).")
         return self.dataset.times
 
     def _outside(self, *parts: str) -> np.ndarray:

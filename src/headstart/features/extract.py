@@ -33,7 +33,7 @@ def extract(
     Parameters
     ----------
     backbone
-        In eval mode during the call; only run as deep as the places need.
+        Left in eval mode; only run as deep as the places need.
     places
         Stages and grids; None is every stage at grids 1 to 3 (pictures) within `MOST_DIMENSIONS`, and the last
         stage at grid 1 however wide it is.
@@ -53,7 +53,7 @@ def extract(
     wanted: list[Place] | None = None if places is None else list(places)
     rows: dict[Place, list[Tensor]] = {}
     index: list[Tensor] = []
-    with progress().task(f"features, {backbone.input_spec.size} px", len(reader.parts[part])) as advance:
+    with progress().task(_words("features", backbone), len(reader.parts[part])) as advance:
         for batch in reader.sweep(part, batch_size, view=view, labels=False):
             with autocast(dtype, device):
                 state = backbone.begin(batch.to(device).views[view])
@@ -69,9 +69,17 @@ def extract(
     return {place: in_order(parts, index) for place, parts in rows.items()}
 
 
+def _words(what: str, backbone: Backbone) -> str:
+    """What is being done, at which size where there is one."""
+    spec = backbone.input_spec
+    return f"{what}, {spec.size} px" if spec.modality == "image" else what
+
+
 def _grids(backbone: Backbone, state: dict[str, Tensor], last: bool) -> list[int]:
     """Grids within `MOST_DIMENSIONS`; grid 1 of the last stage always, since all others are compared with it."""
     width = backbone.pool({k: v for k, v in state.items() if k != "pooled"}, 1).shape[1]
-    raster = backbone.dense(state)[0].shape[1] if backbone.input_spec.modality == "image" else 1
+    if backbone.input_spec.modality != "image":
+        return [1] if last or width <= MOST_DIMENSIONS else []
+    raster = backbone.dense(state)[0].shape[1]
     fits = [g for g in (1, 2, 3) if g * g <= raster and width * g * g <= MOST_DIMENSIONS]
     return sorted({1, *fits}) if last else fits

@@ -147,9 +147,10 @@ def screen(
         if stage == "last":
             places = [final]
         elif stage != "auto":
-            places = list(dict.fromkeys([(stage, 1), (stage, 2), (stage, 3), final]))
+            grids = (1, 2, 3) if backbone.input_spec.modality == "image" else (1,)
+            places = list(dict.fromkeys([*((stage, g) for g in grids), final]))
         features = extract(backbone, reader, "screen", places)
-        with progress().task(f"probing stages, {size} px", len(features)) as advance:
+        with progress().task("probing stages", len(features)) as advance:
             for place, x in features.items():
                 row, held[size, place] = _probe(x, labels, task, metric, assignment, size, place)
                 rows.append(row)
@@ -166,9 +167,10 @@ def screen(
         chosen = other if pays else chosen
     last = next(r for r in rows if (r.stage, r.grid) == final and r.size == chosen.size)
     if (chosen.stage, chosen.grid) != (last.stage, last.grid):
+        pooled = f", pooled to {chosen.grid}×{chosen.grid}" if chosen.grid > 1 else ""
         reasons.insert(
             0,
-            f"The stage {chosen.stage}, pooled to {chosen.grid}×{chosen.grid}, probes at {abs(chosen.score):.3f} "
+            f"The stage {chosen.stage}{pooled}, probes at {abs(chosen.score):.3f} "
             f"({metric}, cross-validated) against {abs(last.score):.3f} for the last layer.",
         )
     return Screening(rows, chosen, last, reasons)

@@ -1,6 +1,6 @@
 """The strategies of fine-tuning, written on stages and families, never on an architecture's names.
 
-What each does by default for each family is the `defaults` of its registration, printed by `headstart methods`.
+What all do by default is `headstart.finetune.advice`; what one does otherwise stands in its registration.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from headstart.core.errors import ConfigError
 from headstart.core.registry import get, register
+from headstart.finetune.advice import common
 from headstart.train.phase import Phase, Strategy
 
 
@@ -29,48 +30,34 @@ class Situation:
         Labelled samples that are trained on.
     chosen
         Options of the run that override the strategy's defaults; None values do not.
+    pretrained
+        Whether somebody trained the network: one with random weights learns at one rate throughout, and nothing of
+        it is spared.
     """
 
     stages: Mapping[str, int]
     family: str
     samples: int
     chosen: dict[str, Any] = field(default_factory=dict)
+    pretrained: bool = True
 
     def settings(self, strategy: str) -> dict[str, Any]:
         """Defaults of the strategy for the family, overridden by what was chosen."""
         defaults = get("strategy", strategy).defaults_for(self.family)
-        return {**defaults, **{k: v for k, v in self.chosen.items() if v is not None}}
-
-
-COMMON: dict[str, dict[str, Any]] = {
-    "any": {
-        "batch_size": 32,
-        "schedule": "cosine",
-        "warmup": 0.1,
-        "weight_decay": 0.01,
-        "clip": 1.0,
-        "bn": "freeze",
-        "ema": 0.99,
-        "steps": 240,
-        "most_epochs": 60,
-        "least_epochs": 3,
-        "spare": 0.0,
-    },
-    # Rates for AdamW: what Transformers are pretrained and fine-tuned with is an order of magnitude below CNNs.
-    "cnn": {"lr": 1e-3, "layer_decay": 0.85},
-    "transformer": {"lr": 1e-4, "layer_decay": 0.75},
-    "rnn": {"lr": 2e-3, "layer_decay": 1 / 2.6},
-}
+        random = {} if self.pretrained else {"layer_decay": 1.0, "spare": 0.0}
+        return {**defaults, **random, **{k: v for k, v in self.chosen.items() if v is not None}}
 
 
 def _defaults(**changes: Any) -> dict[str, dict[str, Any]]:
-    """`COMMON` with changes for all families (a plain value) or for one (a dict by family)."""
-    made = {family: dict(values) for family, values in COMMON.items()}
+    """The common advice with changes for all families (a plain value) or for one (a dict by family)."""
+    made = common()
     for key, value in changes.items():
         if isinstance(value, dict):
             for family, v in value.items():
                 made[family][key] = v
         else:
+            for values in made.values():
+                values.pop(key, None)
             made["any"][key] = value
     return made
 
@@ -129,6 +116,7 @@ def _phase(name: str, rates_: dict[str, float], epochs: int, s: dict[str, Any], 
         "bn": s["bn"],
         "average": s["ema"] or None,
         "patience": s.get("patience"),
+        "label_smoothing": s["label_smoothing"],
     }
     return Phase(**{**values, **changes})
 
@@ -165,7 +153,7 @@ def partial(situation: Situation) -> Strategy:
     "full",
     summary="trains everything from a new head, with lower rates for earlier stages",
     source="rates per layer: Howard & Ruder 2018 (arXiv 1801.06146); decay: BEiT, Bao et al. 2022 (arXiv 2106.08254)",
-    defaults=_defaults(head_factor=3.0, steps=400),
+    defaults=_defaults(head_factor=3.0, steps={"any": 400}),
 )
 def full(situation: Situation) -> Strategy:
     s = situation.settings("full")
@@ -177,11 +165,14 @@ def full(situation: Situation) -> Strategy:
     "gradual",
     summary="unfreezes from the top: the head first, then one stage more per phase, at last everything",
     source="Howard & Ruder 2018, ULMFiT (arXiv 1801.06146), section 3.3",
-    defaults=_defaults(head_factor=3.0, steps=400, schedule="slanted-triangular"),
+    defaults=_defaults(head_factor=3.0, steps={"any": 400}, schedule="slanted-triangular"),
 )
 def gradual(situation: Situation) -> Strategy:
     """The head alone, then one more stage per phase for at most four phases, then everything for half of the epochs."""
-    s = situation.settings("gradual")
+    return Strategy("gradual", _unfreezing(situation, situation.settings("gradual")), "random")
+
+
+def _unfreezing(situation: Situation, s: dict[str, Any]) -> tuple[Phase, ...]:
     names = list(situation.stages)
     total = max(2, epochs_for(situation.samples, s))
     depths = range(min(4, len(names) - 1) + 1)
@@ -193,7 +184,7 @@ def gradual(situation: Situation) -> Strategy:
         phases.append(_phase(f"last {depth}" if depth else "head", given, each, s, patience=None))
     rest = max(1, total - each * len(depths))
     phases.append(_phase("all", rates(names, s["lr"], s["layer_decay"], head), rest, s))
-    return Strategy("gradual", tuple(phases), "random")
+    return tuple(phases)
 
 
 @register(
@@ -212,6 +203,45 @@ def lp_ft(situation: Situation) -> Strategy:
     s = situation.settings("lp-ft")
     stages = without_spared(situation.stages, s["spare"])
     return Strategy("lp-ft", (_one_phase("all", stages, situation, s),), "probe")
+
+
+@register(
+    "strategy",
+    "ulmfit",
+    summary="language modelling on the target's texts first, then gradual unfreezing; for texts",
+    source="Howard & Ruder 2018, ULMFiT (arXiv 1801.06146), sections 3.2 and 3.3: rates / 2.6, cut .1, ratio 32",
+    defaults=_defaults(
+        head_factor=3.0,
+        steps={"any": 400},
+        schedule="slanted-triangular",
+        layer_decay=1 / 2.6,
+        pretraining_epochs=10,
+        pretraining_factor=0.5,
+    ),
+    needs={"text"},
+)
+def ulmfit(situation: Situation) -> Strategy:
+    """The second and third step of ULMFiT; the first, a general language model, is what `run:` gives.
+
+    A Transformer is trained on masked words instead. The labels of the texts are not looked at in the first phase.
+    """
+    s = situation.settings("ulmfit")
+    lr = s["lr"] * s["pretraining_factor"]
+    given = rates(list(situation.stages), lr, s["layer_decay"], head=lr)
+    del given["head"]  # nothing reads labels yet
+    given["*"] = lr
+    target = _phase(
+        "target texts",
+        given,
+        s["pretraining_epochs"],
+        s,
+        objective="pretraining",
+        average=None,
+        patience=None,
+        validate_every=None,
+        keep="last",
+    )
+    return Strategy("ulmfit", (target, *_unfreezing(situation, s)), "random")
 
 
 def _one_phase(name: str, stages: Sequence[str], situation: Situation, s: dict[str, Any]) -> Phase:

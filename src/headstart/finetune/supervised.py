@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from headstart.core.seeding import derive
 from headstart.data.schema import Task
 from headstart.models.model import Model
-from headstart.train.batch import Batch, Feed, Terms
+from headstart.train.batch import Batch, Feed, Order, Terms
 from headstart.train.objective import Context, Objective
 
 
@@ -51,12 +51,16 @@ class Supervised(Objective):
         Smoothing, weights, mixing.
     view
         The view that is trained on: "train", or "plain" without augmentation.
+    order
+        Of the feed: "length" where samples differ in length.
     """
 
-    def __init__(self, tasks: tuple[Task, ...], loss: Loss | None = None, view: str = "train") -> None:
+    def __init__(
+        self, tasks: tuple[Task, ...], loss: Loss | None = None, view: str = "train", order: Order = "shuffle"
+    ) -> None:
         self.tasks = tasks
         self.loss = loss or Loss()
-        self.feeds = (Feed(paces=True, views=(view,)),)
+        self.feeds = (Feed(paces=True, views=(view,), order=order),)
         self.view = view
 
     def losses(

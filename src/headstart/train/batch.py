@@ -11,6 +11,8 @@ from torch import Tensor
 
 from headstart.models.backbone import State
 
+Order = Literal["shuffle", "balanced", "length", "stream"]
+
 
 @dataclass
 class Batch:
@@ -80,7 +82,7 @@ class Feed:
     part: str = "train"
     labels: bool = True
     views: tuple[str, ...] = ("train",)
-    order: Literal["shuffle", "balanced", "length", "stream"] = "shuffle"
+    order: Order = "shuffle"
     size: int | None = None
     paces: bool = False
 

@@ -217,12 +217,13 @@ class Trainer:
         if state.skipped:
             record["skipped_steps"] = state.skipped
         last = clock.epoch >= min(phase.epochs, phase.stop_after or phase.epochs)
-        if self.validate is not None and (clock.epoch % phase.validate_every == 0 or last):
+        every = phase.validate_every
+        if self.validate is not None and every is not None and (clock.epoch % every == 0 or last):
             state.judge("raw", record)
             if state.average is not None:
                 with state.average.swapped_in(self.model):
                     state.judge("average", record)
-            state.since_best = 0 if state.improved else state.since_best + phase.validate_every
+            state.since_best = 0 if state.improved else state.since_best + every
             state.improved = False
             if phase.patience is not None and state.since_best >= phase.patience:
                 state.done = True

@@ -37,13 +37,17 @@ class Phase:
     patience
         Epochs without a better validation before stopping; None never stops early.
     validate_every
-        Epochs from one validation to the next; the last epoch is always validated.
+        Epochs from one validation to the next; the last epoch is always validated. None never validates.
     keep
         "best" ends with the weights that validated best (raw or averaged), "last" with the last raw weights,
         "average" with the averaged ones.
     cut
         The stage after which activations are kept and training resumes; None keeps nothing. The stages up to it
         must be frozen and the views free of randomness.
+    objective
+        What is minimised: the labels' loss, or that of the family's pretraining on the inputs alone.
+    label_smoothing
+        Share of a supervised target that is spread over all classes.
     """
 
     name: str
@@ -59,9 +63,11 @@ class Phase:
     bn: Literal["freeze", "adapt"] = "freeze"
     average: float | None = None
     patience: int | None = None
-    validate_every: int = 1
+    validate_every: int | None = 1
     keep: Literal["best", "last", "average"] = "best"
     cut: str | None = None
+    objective: Literal["supervised", "pretraining"] = "supervised"
+    label_smoothing: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "rates": dict(self.rates)}

@@ -20,6 +20,7 @@ from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
 from headstart.features.probe import class_weights, fit_probe, label_scale, sample_losses, score
 from headstart.finetune import Situation, make_strategy
+from headstart.finetune.reinit import reinitialise
 from headstart.finetune.supervised import Loss, Supervised
 from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
@@ -28,8 +29,9 @@ from headstart.store.tensors import load_tree, save_tree
 from headstart.train.finder import suggest
 from headstart.train.inference import outputs
 from headstart.train.loop import History, Score, Settings, Trainer, Work
-from headstart.train.phase import Strategy
-from headstart.verbs.frozen import FrozenProbe, balanced
+from headstart.train.objective import Objective
+from headstart.train.phase import Phase, Strategy
+from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.job import Job
 
 FOLDS_OF_FEW = 2
@@ -105,6 +107,8 @@ def chosen_options(job: Job) -> dict[str, Any]:
         "ema": 0.0 if o.ema is False else None,
         "patience": o.patience,
         "last_k": o.last_k,
+        "reinit": o.reinit,
+        "label_smoothing": o.label_smoothing,
     }
 
 
@@ -158,8 +162,12 @@ def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[St
     samples = int((~missing(job.labels("train"))).sum())
     options = chosen_options(job)
     notes: list[str] = []
-    situation = Situation(stage_sizes(backbone), backbone.family, samples, options)
+    situation = Situation(stage_sizes(backbone), backbone.family, samples, options, job.pretrained)
     strategy = make_strategy(name, situation)
+    if job.options.reinit:
+        strategy = replace(strategy, head="random")
+        names = reinitialise(backbone, job.options.reinit, job.options.seed)
+        notes.append(f"{', '.join(names)} started at random, and with them the head (--reinit).")
     if job.options.lr == "find" and strategy.phases:
         factor, why = _find_rate(job, strategy, start, mirror)
         notes.append(why)
@@ -169,10 +177,9 @@ def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[St
     return strategy, notes
 
 
-def _objective(job: Job, view: str) -> Supervised:
-    smoothing = job.options.label_smoothing
+def _objective(job: Job, phase: Phase, backbone: Backbone, view: str) -> Objective:
     weights = None
-    if balanced(job) and job.task.kind == "single-label":
+    if job.balanced and job.task.kind == "single-label":
         labels = job.labels("train")
         per_sample = class_weights(job.task, labels)
         assert per_sample is not None
@@ -180,8 +187,8 @@ def _objective(job: Job, view: str) -> Supervised:
         per_class[torch.as_tensor(labels[labels >= 0])] = per_sample[torch.as_tensor(labels >= 0)]
         weights = {job.task.name: per_class}
     spread = {job.task.name: label_scale(job.task, job.labels("train"))[1]}
-    loss = Loss(smoothing or 0.0, weights, spread, job.options.mixup, job.options.cutmix)
-    return Supervised((job.task,), loss, view)
+    loss = Loss(phase.label_smoothing, weights, spread, job.options.mixup, job.options.cutmix)
+    return Supervised((job.task,), loss, view, "length" if backbone.by_length else "shuffle")
 
 
 def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fold: int | None) -> tuple[Model, str]:
@@ -190,6 +197,8 @@ def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fol
     if fold is not None and strategy.head == "probe":
         head = replace(start, probe=_probe_without(job, start, fold))
     model = build_model(job, head, strategy.head, fold)
+    if job.options.reinit:
+        reinitialise(model.backbone, job.options.reinit, job.options.seed)
     augmentation = augmentation_of(job, mirror)
     if augmentation is not None and job.dataset.schema.modality == "image":
         model.backbone.augmentations = {"train": augmentation}
@@ -203,7 +212,7 @@ def _probe_without(job: Job, start: FrozenProbe, fold: int) -> Any:
     x = job.features(start.size, "train", [place])[place]
     inside = (job.halves != fold).numpy()
     labels = job.labels("train")[inside]
-    weights = class_weights(job.task, labels) if balanced(job) else None
+    weights = class_weights(job.task, labels) if job.balanced else None
     none = torch.full((int(inside.sum()),), -1, dtype=torch.long)
     return fit_probe(
         x[torch.as_tensor(inside)], labels, job.task, job.metric.name, none, weights, [start.probe.strength]
@@ -236,7 +245,7 @@ def _run(
         name=f"{name}, fold {fold + 1} of {FOLDS_OF_FEW}" if fold is not None else name,
         labels={"stage": name, "fold": fold},
     )
-    works = [Work(phase, [_objective(job, view)]) for phase in strategy.phases]
+    works = [Work(phase, [_objective(job, phase, model.backbone, view)]) for phase in strategy.phases]
     judge = _Judge(job, reader, held_out, label) if held_out is not None else None
     trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
     history = trainer.run()
@@ -323,12 +332,16 @@ def _latest_of_the_best(job: Job, labels: np.ndarray, held: dict[tuple[int, str]
 
 def _judged_rarely(strategy: Strategy) -> Strategy:
     """About six validations per phase: over many short epochs, judging each would cost as much as training."""
-    return replace(strategy, phases=tuple(replace(p, validate_every=max(1, p.epochs // 6)) for p in strategy.phases))
+    rarer = [
+        p if p.validate_every is None else replace(p, validate_every=max(1, p.epochs // 6)) for p in strategy.phases
+    ]
+    return replace(strategy, phases=tuple(rarer))
 
 
 def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:
     model, view = _prepare(job, strategy, start, mirror, None)
-    work = Work(strategy.phases[-1], [_objective(job, view)])
+    last = strategy.phases[-1]
+    work = Work(last, [_objective(job, last, model.backbone, view)])
     return suggest(
         model,
         job.reader(model.backbone),

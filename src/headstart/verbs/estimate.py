@@ -10,11 +10,10 @@ from typing import Any
 import torch
 
 from headstart.core.progress import progress
-from headstart.features.screen import sizes_to_try
 from headstart.finetune import Situation, make_strategy
 from headstart.store.runfolder import RunFolder
+from headstart.train.precision import autocast
 from headstart.verbs.candidates import chosen_options, stage_sizes
-from headstart.verbs.frozen import median_side
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import make_options
 
@@ -50,24 +49,20 @@ def announce(job: Job) -> None:
 def plan(job: Job) -> dict[str, Any]:
     """The steps of a fit, with about how many seconds each takes on this machine."""
     backbone = job.open(None)
-    spec = backbone.input_spec
-    asked = job.options.image_size
-    sizes = (
-        sizes_to_try(spec.native_size, spec.fixed_size, median_side(job.parts["screen"]))
-        if asked == "auto"
-        else [asked]
-    )
+    sizes = job.modality.sizes(job, backbone)
+    unit = job.modality.unit
     n = {part: len(data) for part, data in job.parts.items()}
     size = sizes[len(sizes) // 2]
-    name = {"auto": "lp-ft"}.get(job.options.strategy, job.options.strategy)
-    situation = Situation(stage_sizes(backbone), backbone.family, n["train"], chosen_options(job))
+    name = job.options.strategy if job.options.strategy != "auto" else "lp-ft" if job.pretrained else "full"
+    situation = Situation(stage_sizes(backbone), backbone.family, n["train"], chosen_options(job), job.pretrained)
     phases = make_strategy(name, situation).phases
     trained = {stage for phase in phases for stage in phase.rates}
     forward, training = _speeds(job, size, trained)
-    screening = sum(n["screen"] / forward * (s / size) ** 2 for s in sizes) + 8 * len(sizes)
+    screening = sum(n["screen"] / forward * (s / size) ** 2 if size else 0.0 for s in sizes) + 8 * len(sizes)
     everything = n["train"] + n.get("validation", 0)
+    at = f" at {', '.join(map(str, sizes))} {unit}" if unit else ""
     steps: list[dict[str, Any]] = [
-        {"name": "screen", "detail": f"{n['screen']} samples at {', '.join(map(str, sizes))} px", "seconds": screening},
+        {"name": "screen", "detail": f"{n['screen']} samples{at}", "seconds": screening},
         {"name": "probe", "detail": f"{everything} samples once", "seconds": everything / forward + 5},
     ]
     if phases:
@@ -78,33 +73,34 @@ def plan(job: Job) -> dict[str, Any]:
     if "test" in n:
         steps.append({"name": "test", "detail": f"{n['test']} samples, once", "seconds": 2 * n["test"] / forward})
     steps = [{**s, "seconds": round(float(s["seconds"]), 1)} for s in steps]
-    picture = size * size * (job.dataset.schema.channels or 3)
+    kept = size * size * (job.dataset.schema.channels or 3) if job.modality.name == "image" else 0
     parameters = sum(p.numel() for p in backbone.parameters())
     return {
         "data": {"name": job.dataset.name, "parts": {k: v for k, v in n.items() if k != "screen"}},
         "model": job.options.model,
-        "image_size": size,
+        "size": size,
+        "size_unit": unit,
         "device": str(job.device),
         "plan": steps,
         "seconds": round(sum(s["seconds"] for s in steps)),
-        "memory_mb": round((picture * len(job.dataset) + 16 * parameters + 800 * 2**20) / 2**20),
+        "memory_mb": round((kept * len(job.dataset) + 16 * parameters + 800 * 2**20) / 2**20),
         "disk_mb": round(12 * 4 * parameters / 2**20) + 5,
     }
 
 
 def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
-    """Pictures per second, forward only and in training of these stages, each measured for a moment."""
+    """Samples per second, forward only and in training of these stages, each measured for a moment."""
     backbone = job.open(size).eval()
     for name, stage in backbone.stages.items():
         stage.requires_grad_(name in trained)
-    batch = backbone.batch_size()
-    channels = backbone.input_spec.channels
-    x = backbone.begin({"x": torch.zeros(batch, channels, size, size, dtype=torch.uint8, device=job.device)})
+    batch = min(backbone.batch_size(), len(job.parts["screen"]))
+    some = job.reader(backbone).batch("screen", range(batch), ("plain",), labels=False).to(job.device)
+    x = backbone.begin(some.views["plain"])
 
     def rate(train: bool) -> float:
         done, start = 0, None
         while start is None or time.monotonic() - start < MOMENT:
-            with torch.set_grad_enabled(train):
+            with torch.set_grad_enabled(train), autocast(job.dtype, job.device):
                 out = backbone.pool(backbone.run(x))
                 if train:
                     out.sum().backward()

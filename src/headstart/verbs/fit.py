@@ -4,7 +4,7 @@ The steps, in order, each kept in the run folder as it ends, so that an interrup
 
 1. load and split the data;
 2. screen stages, grids and image sizes with a probe on frozen features;
-3. baselines: pixels, a probe on the last layer, a probe on the best place;
+3. baselines: a linear model without a network, a probe on the last layer, a probe on the best place;
 4. train the candidates (for `auto`: lp-ft) by the protocol that the amount of data asks for;
 5. keep what validation says is better; fit the temperature on validation;
 6. read the test part, once; write the bundle and the report.
@@ -35,7 +35,7 @@ from headstart.store.runfolder import RunFolder
 from headstart.verbs.candidates import Candidate, build_model, load_candidate, train_candidate
 from headstart.verbs.estimate import announce
 from headstart.verbs.evaluation import metrics_of
-from headstart.verbs.frozen import FrozenProbe, may_mirror, run_pixels, run_probes, run_screening
+from headstart.verbs.frozen import FrozenProbe, may_mirror, run_probes, run_raw, run_screening
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
@@ -44,7 +44,7 @@ from headstart.verbs.writing import Result, finish
 
 
 def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Run:
-    """Fine-tune a pretrained network on labelled pictures.
+    """Fine-tune a pretrained network on labelled pictures, texts or series.
 
     Parameters
     ----------
@@ -210,10 +210,11 @@ def _run(job: Job) -> Run:
     screening = run_screening(job)
     for reason in screening.reasons:
         progress().say(f"- {reason}")
-    pixels = run_pixels(job)
+    raw = run_raw(job)
     probes = run_probes(job, screening)
     asked = job.options.strategy
-    names = {"auto": ["lp-ft"], "probe": []}.get(asked, [asked])
+    # Nothing can be lost of a network that nobody trained, and a probe of it is no start.
+    names = {"auto": ["lp-ft" if job.pretrained else "full"], "probe": []}.get(asked, [asked])
     reasons = list(screening.reasons)
     if asked == "auto" and _perfect(job, probes["best"], labels):
         names = []
@@ -222,7 +223,7 @@ def _run(job: Job) -> Run:
     choices = [Choice("probe", probes["best"], probes["best"].validation, None)]
     if names:
         mirror = False
-        if job.options.augment != "none":
+        if job.options.augment != "none" and job.modality.name == "image":
             mirror, why = may_mirror(job, probes["best"])
             reasons.append(why)
         for name in names:
@@ -244,7 +245,7 @@ def _run(job: Job) -> Run:
         validation=chosen.logits,
         temperature=temperature,
         probes=probes,
-        pixels=pixels,
+        raw=raw,
         screening=screening,
         tried=[_tried(job, c, c is chosen, labels) for c in choices],
         reasons=reasons,
@@ -310,9 +311,16 @@ def _tried(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[s
     name = "probe" if choice.candidate is None else choice.name
     return {
         "name": choice.name,
-        "detail": f"{start.stage}, {start.grid}×{start.grid}, {start.size} px",
+        "detail": _place(job, start),
         "validation": metrics[job.metric.name],
         "seconds": round(job.seconds.get(name, 0.0), 2),
         "chosen": chosen,
         "why": choice.why,
     }
+
+
+def _place(job: Job, start: FrozenProbe) -> str:
+    """Where a candidate reads the network, in words."""
+    grid = f", {start.grid}×{start.grid}" if job.modality.name == "image" else ""
+    size = f", {start.size} {job.modality.unit}" if job.modality.unit else ""
+    return f"{start.stage}{grid}{size}"

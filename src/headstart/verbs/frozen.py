@@ -1,4 +1,4 @@
-"""The frozen part of a fit: screening, probes on the chosen place and on the last layer, pixels, mirrored pictures."""
+"""The frozen part of a fit: screening, probes on the chosen place and on the last layer, mirrored pictures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from torch import Tensor
 
 from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.progress import progress
-from headstart.data import Dataset
 from headstart.features.extract import Place
 from headstart.features.probe import Probe, class_weights, fit_probe
-from headstart.features.screen import Screening, paired_gain, screen, sizes_to_try
-from headstart.models.pictures import square
+from headstart.features.screen import Screening, paired_gain, screen
 from headstart.verbs.job import Job
+from headstart.verbs.modalities import RawBaseline
 
 MAP_SAMPLES = 1000
 
@@ -92,11 +91,11 @@ def _screen(job: Job) -> Screening:
             did_you_mean(job.options.stage, ["auto", "last", *names]),
         )
     spec = own.input_spec
-    if job.options.image_size != "auto":
-        sizes = [job.options.image_size]
-    else:
-        sizes = sizes_to_try(spec.native_size, spec.fixed_size, median_side(job.parts["screen"]))
-    progress().say(f"Screening stages, grids and sizes {', '.join(map(str, sizes))} px on {len(job.screened)} samples")
+    sizes = job.modality.sizes(job, own)
+    unit = job.modality.unit
+    what = "stages, grids and sizes" if len(sizes) > 1 else "stages"
+    at = f" {', '.join(map(str, sizes))} {unit}" if unit else ""
+    progress().say(f"Screening {what}{at} on {len(job.screened)} samples")
 
     def open_at(size: int) -> tuple[Any, Any]:
         backbone = own if size == spec.size else job.open(size)
@@ -104,11 +103,6 @@ def _screen(job: Job) -> Screening:
 
     assignment = job.folds[torch.as_tensor(job.screened)]
     return screen(open_at, sizes, job.labels("screen"), job.task, job.metric.name, assignment, job.options.stage)
-
-
-def median_side(part: Dataset) -> float:
-    """Median shorter side of the pictures, in pixels."""
-    return float(np.median(np.asarray(part.sizes).min(axis=1)))
 
 
 # -- probes ----------------------------------------------------------------------------------------------------------
@@ -135,7 +129,7 @@ def _probes(job: Job, screening: Screening) -> dict[str, Any]:
 
 def _probe(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> FrozenProbe:
     labels = job.labels("train")
-    weights = class_weights(job.task, labels) if balanced(job) else None
+    weights = class_weights(job.task, labels) if job.balanced else None
     x = features["train"]
     probe = fit_probe(x, labels, job.task, job.metric.name, job.folds, weights)
     halves = None
@@ -147,36 +141,12 @@ def _probe(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> Fr
     return FrozenProbe(size, *place, probe, validation, halves)
 
 
-def balanced(job: Job) -> bool:
-    """Whether classes are weighted to count the same: as asked, or where the deciding metric treats them so."""
-    asked = job.options.class_weights
-    return asked == "balanced" or (asked == "auto" and job.metric.name in ("balanced_accuracy", "macro_f1"))
+# -- without a network -----------------------------------------------------------------------------------------------
 
 
-# -- pixels ----------------------------------------------------------------------------------------------------------
-
-PIXELS = {1: 28, 3: 16}
-
-
-def run_pixels(job: Job) -> FrozenProbe:
-    """Logistic (or ridge) regression on small pictures: what no network is needed for (a durable step)."""
-    return FrozenProbe.from_tree(job.step("pixels", lambda: _pixels(job).as_tree()))
-
-
-def _pixels(job: Job) -> FrozenProbe:
-    parts = ["train"] + ([] if job.few else ["validation"])
-    features = {part: pixels_of(job.parts[part]) for part in parts}
-    return _probe(job, 0, ("pixels", 1), features)
-
-
-def pixels_of(part: Dataset) -> Tensor:
-    """(N, side² · channels) raw pixels in [0, 1], 28 px for grey pictures and 16 px for colour."""
-    side = PIXELS.get(part.schema.channels or 3, 16)
-    rows = []
-    for i in range(len(part)):
-        picture = square(part.read(i, size_hint=side).inputs, side)
-        rows.append(picture.reshape(-1).astype(np.float32) / (255 if picture.dtype == np.uint8 else 1))
-    return torch.from_numpy(np.stack(rows))
+def run_raw(job: Job) -> RawBaseline:
+    """The modality's linear model on features that no network made (a durable step)."""
+    return RawBaseline.from_tree(job.step("raw", lambda: job.modality.raw_baseline(job).as_tree()))
 
 
 # -- mirrored pictures -----------------------------------------------------------------------------------------------

@@ -10,16 +10,15 @@ import numpy as np
 from headstart.measure import Metric, paired_difference
 
 NAMES = {
-    "raw_features": "a linear model on raw pixels",
     "majority": "always guessing the majority (or the mean)",
     "linear_probe": "a linear probe on the last layer",
 }
 
 
 def verdict(
-    metric: Metric, labels: np.ndarray, ours: np.ndarray, baselines: Mapping[str, np.ndarray], part: str
+    metric: Metric, labels: np.ndarray, ours: np.ndarray, baselines: Mapping[str, np.ndarray], part: str, raw: str
 ) -> dict[str, Any]:
-    """Compare the model with the best baseline that uses no pretrained network.
+    """Compare the model with the best baseline that uses no pretrained network; `raw` names "raw_features" in words.
 
     Returns
     -------
@@ -50,7 +49,7 @@ def verdict(
     }
     text = (
         f"{words[said]}: on the {part} part the model is {abs(value):.3f} {'better' if value >= 0 else 'worse'} in "
-        f"{metric.name} than {NAMES[name]} (95% interval of the gain {low:+.3f} to {high:+.3f})."
+        f"{metric.name} than {NAMES.get(name, raw)} (95% interval of the gain {low:+.3f} to {high:+.3f})."
     )
     return {
         "verdict": said,

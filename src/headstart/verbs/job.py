@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from headstart.features.screen import MOST_SAMPLES
 from headstart.measure import Metric, find_metric
 from headstart.models.backbone import Backbone
 from headstart.models.opening import open_model
-from headstart.models.wanted import Wanted
+from headstart.models.wanted import Text, Wanted
 from headstart.store.runfolder import RunFolder
 from headstart.train.precision import choose_precision
 from headstart.train.reader import Reader
+from headstart.verbs.modalities import Modality, modality_of
 from headstart.verbs.options import FitOptions
 
 
@@ -44,6 +46,7 @@ class Job:
     """
 
     options: FitOptions
+    modality: Modality
     folder: RunFolder
     dataset: Dataset
     splits: Splits
@@ -84,24 +87,60 @@ class Job:
         """Whether decisions use folds of the training part instead of a validation part."""
         return self.splits.protocol == "cross-validation"
 
+    @property
+    def balanced(self) -> bool:
+        """Whether classes are weighted to count the same: as asked, or where the deciding metric treats them so."""
+        asked = self.options.class_weights
+        return asked == "balanced" or (asked == "auto" and self.metric.name in ("balanced_accuracy", "macro_f1"))
+
     # -- networks --------------------------------------------------------------------------------------------------
 
     def open(self, size: int | None, end_at: str | None = None) -> Backbone:
-        """The run's network, fresh, for pictures of that size."""
+        """The run's network, fresh, for inputs of that size (None: the network's own)."""
         if self.module is not None:
             import copy
 
             backbone = copy.deepcopy(self.module)
         else:
-            backbone = open_model(
-                self.options.model,
-                Wanted(size, self.dataset.schema.channels or 3, self.options.seed, self.options.arch),
-            )
+            backbone = open_model(self.options.model, self._wanted(size))
         if end_at is not None:
             backbone.end_at(end_at)
         if backbone.family == "cnn":
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return backbone.to(self.device)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network starts from weights that somebody trained."""
+        return not self.options.model.startswith("scratch:")
+
+    def _wanted(self, size: int | None) -> Wanted:
+        schema, options = self.dataset.schema, self.options
+        mean, std = self._statistics if schema.modality == "sequence" else ((), ())
+        return Wanted(
+            size,
+            schema.channels or 3,
+            options.seed,
+            options.arch,
+            schema.modality,
+            options.pooling,
+            options.long,
+            mean,
+            std,
+            corpus=self._corpus if schema.modality == "text" else None,
+        )
+
+    @cached_property
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of a series' channels over the training part."""
+        from headstart.data.series import channel_statistics
+
+        return channel_statistics(self.parts["train"])
+
+    def _corpus(self) -> Iterator[Text]:
+        """The training texts."""
+        train = self.parts["train"]
+        return (train.read(i).inputs for i in range(len(train)))
 
     def features(self, size: int, part: str, places: Sequence[Place], view: str = "plain") -> dict[Place, Tensor]:
         """Features of the untrained network at these places; computed once while the process lives."""
@@ -121,12 +160,19 @@ class Job:
 def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone | None = None) -> Job:
     """Load and split the data and settle everything that does not depend on measurements.
 
+    `options.model` "auto" becomes the modality's default.
+
     Raises
     ------
     HeadstartError
         Whatever is wrong with data or options.
     """
     dataset = load_for(options, data)
+    modality = modality_of(dataset.schema.modality)
+    fields = FitOptions.model_fields
+    modality.check({name for name in options.model_fields_set if getattr(options, name) != fields[name].default})
+    if options.model == "auto":
+        options = options.model_copy(update={"model": modality.default_model})
     tasks = dataset.schema.tasks
     if len(tasks) != 1:
         names = ", ".join(t.name for t in tasks)
@@ -152,6 +198,7 @@ def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone
     notes.extend(splits.notes)
     return Job(
         options=options,
+        modality=modality,
         folder=folder,
         dataset=dataset,
         splits=splits,
@@ -180,12 +227,19 @@ def load_for(options: FitOptions, data: Any) -> Dataset:
     return load_data(
         data,
         LoadOptions(
+            modality=options.modality,
             image=options.image,
+            text=options.text,
+            series=options.series,
+            id=options.id,
+            time=options.time,
+            window=options.window,
+            stride=options.stride,
             label=options.label,
             labels=options.labels,
             task=options.task,
             group=options.group,
-            time=None if loaded else options.split_by,
+            split_by=None if loaded else options.split_by,
             valid=options.valid,
             test=options.test,
             bad_samples=options.bad_samples,

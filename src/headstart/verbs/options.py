@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from headstart.core.errors import ConfigError, did_you_mean, near_names
 
-DEFAULT_MODEL = "sample:efficientnet_lite0"
-
 
 class FitOptions(BaseModel):
     """Everything that a person can say about a run; the defaults are what the documentation calls the default."""
@@ -19,8 +17,14 @@ class FitOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # data
-    modality: Literal["image"] | None = None
+    modality: Literal["image", "text", "sequence"] | None = None
     image: str | None = Field(None, description="column of image paths (tables)")
+    text: tuple[str, ...] = Field((), max_length=2, description="column of texts (tables), or two columns for pairs")
+    series: tuple[str, ...] = Field((), description="columns that are the channels of a series (long tables)")
+    id: str | None = Field(None, description="column that says which series a row belongs to")
+    time: str | None = Field(None, description="column of the time steps of a series")
+    window: str | None = Field(None, description="length of the windows that recordings are cut into, such as 2s")
+    stride: str | None = Field(None, description="from the start of one window to the next, such as 1s")
     label: str | None = Field(None, description="label column (tables)")
     labels: tuple[str, ...] = Field((), description="several label columns")
     task: Literal["auto", "single-label", "multi-label", "regression"] = "auto"
@@ -33,13 +37,22 @@ class FitOptions(BaseModel):
     bad_samples: Literal["skip", "refuse"] = "skip"
 
     # model
-    model: str = DEFAULT_MODEL
+    model: str = Field("auto", description="a model reference; auto is the best one for the data that opens offline")
     arch: str | None = Field(None, description="architecture of a file: reference")
     image_size: int | Literal["auto"] = "auto"
+    max_length: Annotated[int, Field(ge=4, le=32768)] | Literal["auto"] = Field(
+        "auto", description="most tokens of a text that enter at once"
+    )
+    long: Literal["truncate", "windows"] = Field("truncate", description="longer texts: cut off, or read in windows")
+    pooling: Literal["auto", "cls", "mean", "max", "last", "concat", "attention"] = "auto"
+    vocabulary: Literal["auto", "keep", "rebuild"] = Field(
+        "auto", description="of an own network out of run: for texts: its own words, or those of these texts"
+    )
     stage: str = Field("auto", description="auto, last, or the name of the stage where the network ends")
 
     # strategy
     strategy: str = "auto"
+    reinit: int | None = Field(None, ge=0, description="top stages of the network that start at random")
     last_k: int = Field(2, ge=1, description="stages that `partial` trains")
     metric: str = Field("auto", description="the metric that decides")
     epochs: int | None = Field(None, ge=1)
@@ -65,7 +78,7 @@ class FitOptions(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     out: Path | None = None
-    examples: bool = Field(True, description="show the user's pictures in the report")
+    examples: bool = Field(True, description="show the user's samples in the report")
 
     @field_validator("valid", "test", mode="before")
     @classmethod

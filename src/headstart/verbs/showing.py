@@ -1,24 +1,20 @@
-"""What a report shows besides numbers: worst samples, examples, small pictures, maps of the features."""
+"""What a report shows besides numbers: worst samples, examples, maps of the features."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from headstart.data import Dataset
-from headstart.models.pictures import square
 from headstart.store.atomic import replacing
 from headstart.verbs.evaluation import confidence, label_words, losses, predicted
 from headstart.verbs.frozen import MAP_SAMPLES, FrozenProbe
 from headstart.verbs.job import Job
 
 EXAMPLES_PER_CLASS, MOST_EXAMPLES, WORST = 3, 36, 24
-THUMBNAIL = 96
 
 
 @dataclass
@@ -45,7 +41,7 @@ class Judged:
 
 
 def worst(job: Job, final: Judged) -> list[dict[str, Any]]:
-    """The samples of highest loss, with pictures."""
+    """The samples of highest loss, shown."""
     each = losses(job.task, final.labels, final.outputs)
     order = [i for i in np.argsort(-np.nan_to_num(each, nan=-np.inf), kind="stable")[:WORST] if np.isfinite(each[i])]
     said, truth = predicted(job.task, final.outputs), label_words(job.task, final.labels)
@@ -58,14 +54,14 @@ def worst(job: Job, final: Judged) -> list[dict[str, Any]]:
             "predicted": said[i],
             "confidence": None if np.isnan(sure[i]) else float(sure[i]),
             "loss": float(each[i]),
-            "picture": _thumbnail(job, final.data, int(i)),
+            **shown(job, final.data, int(i)),
         }
         for i in order
     ]
 
 
 def examples(job: Job) -> list[dict[str, Any]]:
-    """A few training pictures of every class."""
+    """A few training samples of every class."""
     if not job.options.examples:
         return []
     data, labels = job.parts["train"], job.labels("train")
@@ -75,25 +71,12 @@ def examples(job: Job) -> list[dict[str, Any]]:
         picked = [int(i) for rows in classes[: MOST_EXAMPLES // EXAMPLES_PER_CLASS] for i in rows]
     else:
         picked = np.linspace(0, len(data) - 1, min(12, len(data))).astype(int).tolist()
-    return [{"picture": _thumbnail(job, data, i), "label": words[i], "id": data.ids[i]} for i in picked]
+    return [{**shown(job, data, i), "label": words[i], "id": data.ids[i]} for i in picked]
 
 
-def _thumbnail(job: Job, data: Dataset, i: int) -> str | None:
-    """A small PNG in pictures/, named by the sample's fingerprint; None with --no-examples."""
-    if not job.options.examples:
-        return None
-    name = hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
-    path = job.folder.pictures / f"{name}.png"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        picture = data.read(i, size_hint=THUMBNAIL).inputs
-        if picture.dtype != np.uint8:
-            picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
-        picture = picture if picture.shape[2] in (1, 3) else picture[..., :1]
-        picture = square(picture, min(THUMBNAIL, *picture.shape[:2]))
-        with replacing(path) as temporary:
-            Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(temporary, format="PNG")
-    return f"pictures/{path.name}"
+def shown(job: Job, data: Dataset, i: int) -> dict[str, Any]:
+    """A sample as the report shows it; nothing with --no-examples."""
+    return job.modality.shown(job, data, i) if job.options.examples else {}
 
 
 def write_maps(job: Job, start: FrozenProbe, final: Judged) -> None:

@@ -34,9 +34,10 @@ from headstart.verbs.evaluation import (
     prediction_rows,
     reliability,
 )
-from headstart.verbs.frozen import FrozenProbe, pixels_of
+from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.guard import verdict
 from headstart.verbs.job import Job
+from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.report import report
 from headstart.verbs.showing import Judged, examples, worst, write_maps
 
@@ -52,7 +53,7 @@ class Result:
     validation: np.ndarray
     temperature: float
     probes: dict[str, FrozenProbe]
-    pixels: FrozenProbe
+    raw: RawBaseline
     screening: Screening
     tried: list[dict[str, Any]]
     reasons: list[str]
@@ -77,7 +78,9 @@ def finish(job: Job, result: Result, start: float) -> None:
     about = {"name": folder.path.name, "metrics": metrics, "versions": versions(), "strategy": result.chosen}
     bundled = job.module is None or isinstance(model.backbone, TracedBackbone)
     if bundled:
-        save_bundle(folder.bundle, Bundle(model, (task,), {task.name: result.temperature}, about))
+        save_bundle(
+            folder.bundle, Bundle(model, (task,), {task.name: result.temperature}, about, job.dataset.schema.inputs)
+        )
     everything = _report(job, result, judged, metrics, time.monotonic() - start)
     everything["worst"] = worst(job, final)
     everything["data"]["examples"] = examples(job)
@@ -97,13 +100,13 @@ def _validation(job: Job, result: Result) -> Judged:
     logits = result.validation[have]
     baselines = {
         "majority": _majority(job, len(labels)),
-        "raw_features": calibrated(job.task, result.pixels.validation[have], 1.0),
+        "raw_features": calibrated(job.task, result.raw.validation[have], 1.0),
         "linear_probe": calibrated(job.task, result.probes["last"].validation[have], 1.0),
     }
     features = None
     if "test" not in job.parts and not job.few:
         model = result.model
-        features = outputs(model, job.reader(model.backbone), part, dtype=job.dtype, features=True).features
+        features = outputs(model, job.reader(model.backbone), part, features=True).features
     calibrated_ = calibrated(job.task, logits, result.temperature)
     return Judged("validation", data, labels, logits, calibrated_, baselines, features)
 
@@ -111,7 +114,8 @@ def _validation(job: Job, result: Result) -> Judged:
 def _test(job: Job, result: Result) -> Judged:
     model, data = result.model, job.parts["test"]
     reader = job.reader(model.backbone)
-    found = outputs(model, reader, "test", dtype=job.dtype, features=True)
+    # In float32 whatever training used: a bundle must predict the same on every machine.
+    found = outputs(model, reader, "test", features=True)
     logits = found.logits[job.task.name]
     last, start = result.probes["last"], result.start
     # One pass for the baseline and for the map of the features before training.
@@ -119,7 +123,7 @@ def _test(job: Job, result: Result) -> Judged:
     features = job.features(last.size, "test", list(dict.fromkeys([place, (start.stage, start.grid)])))[place]
     baselines = {
         "majority": _majority(job, len(data)),
-        "raw_features": calibrated(job.task, result.pixels.probe.logits(pixels_of(data)).numpy(), 1.0),
+        "raw_features": calibrated(job.task, job.modality.raw_logits(job, result.raw, data), 1.0),
         "linear_probe": calibrated(job.task, last.probe.logits(features).numpy(), 1.0),
     }
     outputs_ = calibrated(job.task, logits, result.temperature)
@@ -147,14 +151,14 @@ def _report(
     for part, j in judged.items():
         for name, out in j.baselines.items():
             baselines.setdefault(name, {})[part] = metrics_of(task, j.labels, out, job.options.seed)
-    guard = verdict(job.metric, final.labels, final.outputs, final.baselines, final.part)
+    guard = verdict(job.metric, final.labels, final.outputs, final.baselines, final.part, job.modality.raw_words)
     return {
         "schema": 1,
         "name": job.folder.path.name,
         "status": "finished",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
-        "data": _about_data(job),
+        "data": _about_data(job, job.modality.lengths(job, result.model.backbone)),
         "model": _about_model(job, result),
         "strategy": {
             "name": result.chosen,
@@ -171,6 +175,7 @@ def _report(
         "confused": confused_pairs(task, list(final.data.ids), final.labels, final.outputs),
         "calibration": _calibration(job, result, final),
         "baselines": baselines,
+        "raw_features_name": job.modality.raw_name,
         "guard": guard,
         "tried": result.tried,
         "screen": {
@@ -188,7 +193,7 @@ def _report(
     }
 
 
-def _about_data(job: Job) -> dict[str, Any]:
+def _about_data(job: Job, lengths: dict[str, Any] | None) -> dict[str, Any]:
     shapes = np.asarray(job.dataset.sizes)
     area = np.argsort(shapes.prod(1), kind="stable")
     sizes = {
@@ -204,6 +209,8 @@ def _about_data(job: Job) -> dict[str, Any]:
         "protocol": job.splits.protocol,
         "counts": {part: _counts(job, part) for part in own},
         "sizes": sizes,
+        "size_unit": job.modality.unit,
+        "lengths": lengths,
         "channels": job.dataset.schema.channels,
         "fingerprint": job.dataset.fingerprint(),
         "notes": job.notes.as_json(),
@@ -233,7 +240,9 @@ def _about_model(job: Job, result: Result) -> dict[str, Any]:
         "licence": provenance.licence,
         "stage": result.start.stage,
         "grid": result.start.grid,
-        "image_size": backbone.input_spec.size,
+        "image_size": backbone.input_spec.size if job.modality.name == "image" else None,
+        "max_length": backbone.input_spec.size if job.modality.name == "text" else None,
+        "pooling": backbone.input_spec.pooling if job.modality.name != "image" else None,
         "truncated": getattr(backbone, "ended_at", None) is not None,
         "weights_sha256": provenance.sha256,
         "notes": [{"level": "info", "topic": "model", "text": text} for text in provenance.notes],

@@ -1,0 +1,67 @@
+"""Time series in a fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.data import Dataset
+from headstart.features.summary import summaries
+from headstart.models.backbone import Backbone
+from headstart.verbs.modalities.base import Modality, RawBaseline, own_parts, probe_logits, raw_probe
+
+if TYPE_CHECKING:
+    from headstart.verbs.job import Job
+
+_POINTS = 200
+
+
+class Series(Modality):
+    """No size to choose, summary statistics as the baseline, curves in the report."""
+
+    name = "sequence"
+    default_model = "scratch:gru"
+    unit = ""
+    raw_name = "Logistic regression, mean/std/min/max per channel"
+    raw_words = "a linear model on mean, deviation, least and largest value of each channel"
+    foreign = frozenset(
+        {"image", "image_size", "augment", "mixup", "cutmix", "text", "max_length", "long", "vocabulary"}
+    )
+
+    def sizes(self, job: Job, backbone: Backbone) -> list[int]:
+        return [backbone.input_spec.size]
+
+    def raw_baseline(self, job: Job) -> RawBaseline:
+        return raw_probe(job, [summaries(part) for part in own_parts(job)])
+
+    def raw_logits(self, job: Job, raw: RawBaseline, data: Dataset) -> np.ndarray:
+        return probe_logits(raw, summaries(data))
+
+    def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
+        values = data.read(i).inputs
+        every = max(1, -(-len(values) // _POINTS))
+        thin = values[::every].T
+        period = data.schema.period
+        return {
+            "series": {
+                "values": [[None if np.isnan(v) else round(float(v), 5) for v in channel] for channel in thin],
+                "channels": list(data.schema.inputs) or [str(c) for c in range(len(thin))],
+                "period": None if period is None else period * every,
+            }
+        }
+
+    def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
+        counts = np.asarray(job.parts["train"].sizes)[:, 0]
+        if len(np.unique(counts)) < 2:
+            return None
+        histogram, edges = np.histogram(counts, bins=min(40, int(np.ptp(counts)) + 1))
+        return {
+            "unit": "time steps",
+            "edges": [round(float(e), 1) for e in edges],
+            "counts": histogram.tolist(),
+            "limit": None,
+            "truncated": 0,
+            "lost_share": 0.0,
+            "long": "truncate",
+        }

@@ -1,0 +1,101 @@
+"""Texts in a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from headstart.data import Dataset
+from headstart.features.probe import class_weights
+from headstart.features.tfidf import fit_tfidf
+from headstart.models.backbone import Backbone
+from headstart.models.wanted import Text
+from headstart.verbs.modalities.base import Modality, RawBaseline, own_parts
+
+if TYPE_CHECKING:
+    from headstart.verbs.job import Job
+
+COVERED = 0.95
+"""The share of texts that `--max-length auto` lets in whole, as long as the ceiling allows."""
+
+CEILINGS = {"transformer": 128, "rnn": 400}
+"""Most tokens that `--max-length auto` takes: cost grows with them, and most of what a text says, it says early."""
+
+_SHOWN = 4000
+
+
+class Texts(Modality):
+    """Sizes from the texts' lengths in tokens, TF-IDF as the baseline, words in the report."""
+
+    name = "text"
+    default_model = "sample:all-minilm-l6-v2"
+    unit = "tokens"
+    raw_name = "TF-IDF + logistic regression"
+    raw_words = "a linear model on TF-IDF"
+    foreign = frozenset(
+        {"image", "image_size", "augment", "mixup", "cutmix", "series", "id", "time", "window", "stride"}
+    )
+
+    def sizes(self, job: Job, backbone: Backbone) -> list[int]:
+        if job.options.max_length != "auto":
+            return [job.options.max_length]
+        ceiling = min(CEILINGS[backbone.family], backbone.input_spec.native_size)
+        needed = float(np.quantile(token_counts(backbone, job.parts["screen"]), COVERED))
+        return [min(ceiling, max(16, int(np.ceil(needed / 8)) * 8))]
+
+    def raw_baseline(self, job: Job) -> RawBaseline:
+        parts = own_parts(job)
+        labels = job.labels("train")
+        weights = class_weights(job.task, labels) if job.balanced else None
+        fitted = fit_tfidf(texts_of(parts[0]), labels, job.task, job.metric.name, job.folds, weights)
+        validation = fitted.held_out if job.few else fitted.logits(texts_of(parts[1]))
+        return RawBaseline(np.asarray(validation, dtype=np.float32), fitted.strength, {})
+
+    def raw_logits(self, job: Job, raw: RawBaseline, data: Dataset) -> np.ndarray:
+        """Fitted again at the strength chosen: a vocabulary of words is cheaper made than kept."""
+        labels = job.labels("train")
+        weights = class_weights(job.task, labels) if job.balanced else None
+        none = torch.full((len(labels),), -1, dtype=torch.long)
+        train = texts_of(job.parts["train"])
+        fitted = fit_tfidf(train, labels, job.task, job.metric.name, none, weights, [raw.strength])
+        return fitted.logits(texts_of(data))
+
+    def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
+        text = data.read(i).inputs
+        return {"text": [t[:_SHOWN] for t in text] if isinstance(text, tuple) else text[:_SHOWN]}
+
+    def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
+        """Tokens per text of the training part, and how much the limit cuts off."""
+        counts = token_counts(backbone, job.parts["train"])
+        spec = backbone.input_spec
+        room = spec.size * (16 if spec.long == "windows" else 1)
+        over = np.maximum(counts - room, 0)
+        most = int(np.quantile(counts, 0.99)) + 1
+        histogram, edges = np.histogram(np.minimum(counts, most), bins=min(40, most), range=(0, most))
+        return {
+            "unit": self.unit,
+            "edges": [round(float(e), 1) for e in edges],
+            "counts": histogram.tolist(),
+            "limit": spec.size,
+            "truncated": int((over > 0).sum()),
+            "lost_share": float(over.sum() / max(1, counts.sum())),
+            "long": spec.long,
+        }
+
+
+def texts_of(data: Dataset) -> list[Text]:
+    """Every text (or pair) of a data set."""
+    return list(_read(data))
+
+
+def _read(data: Dataset) -> Iterator[Text]:
+    for i in range(len(data)):
+        yield data.read(i).inputs
+
+
+def token_counts(backbone: Any, data: Dataset) -> np.ndarray:
+    """(N,) tokens of each text before anything is cut off."""
+    return np.array([len(backbone.tokenizer.encode(text)) for text in _read(data)], dtype=np.int64)
