@@ -31,8 +31,10 @@ def test_lists_name_what_there_is(here, capsys, command: str, key: str, names: s
 def test_methods_of_a_kind_and_a_family(here, capsys) -> None:
     assert here("methods", "--kind", "strategy", "--family", "cnn", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["kind"] for row in rows} == {"strategy"}
-    assert all(set(row["defaults"]) <= {"cnn"} for row in rows)
+    assert {row["kind"] for row in rows} == {"strategy", "default"}
+    assert all(set(row["defaults"]) <= {"cnn"} for row in rows if row["kind"] == "strategy")
+    advice = {row["name"]: row["value"] for row in rows if row["kind"] == "default"}
+    assert (advice["lr"], advice["bn"]) == (1e-3, "freeze")
     assert all(row["source"] and row["summary"] for row in rows)
 
 

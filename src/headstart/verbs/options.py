@@ -85,6 +85,11 @@ class FitOptions(BaseModel):
     def _path(cls, value: object) -> object:
         return str(value) if isinstance(value, Path) else value
 
+    @field_validator("labels", "text", "series", mode="before")
+    @classmethod
+    def _columns(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
     @field_validator("image_size")
     @classmethod
     def _size(cls, value: int | str) -> int | str:
