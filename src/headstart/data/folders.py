@@ -1,9 +1,9 @@
-"""Folders of pictures: one folder per class, with or without train, validation and test above them."""
+"""Folders of pictures or text files: one folder per class, with or without train, validation and test above."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from headstart.core.notes import Notes
 from headstart.data.picture_sources import FileSource
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.raw import Raw
+from headstart.data.texts import TEXT_SUFFIXES, TextFileSource
 
 PART_NAMES = {
     "train": "train",
@@ -26,13 +27,26 @@ PART_NAMES = {
 """Names of folders (lower case) that are parts and not classes."""
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """Every file below `folder` that is called like a picture, sorted; nothing hidden."""
-    return sorted(path for path in _walk(folder) if path.suffix.lower() in PICTURE_SUFFIXES)
+SUFFIXES: dict[str, frozenset[str]] = {"image": frozenset(PICTURE_SUFFIXES), "text": TEXT_SUFFIXES}
 
 
-def read_folder(folder: Path) -> Raw:
-    """Read the layout of a folder; the pictures themselves stay closed.
+def sample_files(folder: Path, suffixes: Collection[str] = SUFFIXES["image"]) -> list[Path]:
+    """Every file below `folder` that is called like a sample, sorted; nothing hidden."""
+    return sorted(path for path in _walk(folder) if path.suffix.lower() in suffixes)
+
+
+def modality_of_folder(folder: Path) -> str:
+    """What the samples below a folder are: texts where there are text files and no pictures, else pictures."""
+    text = False
+    for path in _walk(folder):
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            return "image"
+        text = text or path.suffix.lower() in TEXT_SUFFIXES
+    return "text" if text else "image"
+
+
+def read_folder(folder: Path, modality: str | None = None) -> Raw:
+    """Read the layout of a folder; the samples themselves stay closed.
 
     Classes are the folders directly below `folder` (or below its part folders), however deep their files lie.
     There are part folders if one is called train and every other one is a part as well, or at least one other
@@ -41,12 +55,14 @@ def read_folder(folder: Path) -> Raw:
     Raises
     ------
     DataError
-        If the folder is missing, holds no picture, or holds pictures but no class folders.
+        If the folder is missing, holds no samples, or holds samples but no class folders.
     """
     if not folder.exists():
         near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         hint = f"That folder has: {', '.join(sorted(near)[:10])}." if near else "Check the path."
         raise DataError(f"There is no folder {folder}.", hint)
+    modality = modality or modality_of_folder(folder)
+    suffixes, many = SUFFIXES[modality], "pictures" if modality == "image" else "texts"
     notes = Notes()
     parts = _part_folders(folder, notes)
     files: list[tuple[Path, str, str]] = []
@@ -55,24 +71,24 @@ def read_folder(folder: Path) -> Raw:
     for root, part in parts:
         for child in _children(root):
             if child.is_dir():
-                found = picture_files(child)
+                found = sample_files(child, suffixes)
                 if not found and part in ("", "train"):
                     empty.append(child.name)
                 files.extend((path, child.name, part) for path in found)
-            elif child.suffix.lower() in PICTURE_SUFFIXES:
+            elif child.suffix.lower() in suffixes:
                 loose += 1
     if not files:
-        raise _nothing(folder, loose)
+        raise _nothing(folder, loose, many, suffixes)
     if loose:
-        notes.warn("labels", f"{loose} pictures lie beside the class folders, not in one; they are left out.")
-    with_pictures = {label for _, label, _ in files}
-    empty = sorted(set(empty) - with_pictures)
+        notes.warn("labels", f"{loose} {many} lie beside the class folders, not in one; they are left out.")
+    filled = {label for _, label, _ in files}
+    empty = sorted(set(empty) - filled)
     if empty:
-        notes.warn("classes", f"Class folders without a picture are no classes: {', '.join(empty[:10])}.")
+        notes.warn("classes", f"Class folders without {many} are no classes: {', '.join(empty[:10])}.")
     paths, labels, names = zip(*files, strict=True)
     return Raw(
         name=str(folder),
-        source=FileSource(paths),
+        source=FileSource(paths) if modality == "image" else TextFileSource(paths),
         ids=[path.relative_to(folder).as_posix() for path in paths],
         columns={"label": labels},
         parts=np.array(names) if any(names) else None,
@@ -98,17 +114,18 @@ def _part_folders(folder: Path, notes: Notes) -> list[tuple[Path, str]]:
     return parts
 
 
-def _nothing(folder: Path, loose: int) -> DataError:
+def _nothing(folder: Path, loose: int, many: str, suffixes: Collection[str]) -> DataError:
     if loose:
         return DataError(
-            f"{folder} has {loose} pictures, but no folder per class.",
-            "Put the pictures of each class into a folder of its own, or give a table (CSV) with labels.",
+            f"{folder} has {loose} {many}, but no folder per class.",
+            f"Put the {many} of each class into a folder of its own, or give a table (CSV) with labels.",
         )
     others = sum(1 for _ in _walk(folder))
     seen = f"; {others} other files were seen" if others else ""
     return DataError(
-        f"There are no pictures below {folder}{seen}.",
-        f"Pictures are recognised by their ending: {' '.join(sorted(PICTURE_SUFFIXES))}",
+        f"There are no {many} below {folder}{seen}.",
+        f"Pictures are recognised by their ending: {' '.join(sorted(PICTURE_SUFFIXES))}; texts by "
+        f"{' '.join(sorted(TEXT_SUFFIXES))}.",
     )
 
 

@@ -10,18 +10,20 @@ from typing import Any, Literal
 import numpy as np
 
 from headstart.core.errors import ConfigError, DataError, did_you_mean
-from headstart.data.arrays import as_pictures, read_arrays
-from headstart.data.assemble import assemble, combine
+from headstart.data.arrays import read_arrays
+from headstart.data.assemble import assemble, channels_of, combine
 from headstart.data.dataset import Content, Dataset
-from headstart.data.folders import picture_files, read_folder
-from headstart.data.objects import read_inputs, read_object
-from headstart.data.picture_sources import CellSource, FileSource
+from headstart.data.folders import read_folder
+from headstart.data.inputs import raw_inputs
+from headstart.data.objects import are_texts, as_table, read_object, read_texts
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
 from headstart.data.schema import Modality, Schema
-from headstart.data.source import RowsSource
+from headstart.data.series_arrays import read_series_arrays
+from headstart.data.series_files import SERIES_SUFFIXES, read_series_file
+from headstart.data.series_tables import SeriesColumns, read_series_table
 from headstart.data.table_files import TABLE_SUFFIXES, open_table
-from headstart.data.tables import Columns, read_pictures, read_table
+from headstart.data.tables import Columns, read_table
 from headstart.data.tasks import TaskOption
 
 
@@ -76,15 +78,16 @@ class LoadOptions:
 
 
 def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> Dataset:
-    """Read labelled pictures.
+    """Read labelled pictures, texts or series.
 
     Parameters
     ----------
     source
-        A folder of pictures by class (with or without train, validation and test folders); a CSV, TSV, JSONL
-        or Parquet file with a column of picture paths; `(x, y)` of NumPy arrays or torch tensors; a pandas
-        frame; a `datasets.Dataset` or `DatasetDict`; a torch `Dataset` of (picture, label); `"sample:NAME"`;
-        or a `Dataset`.
+        A folder of pictures or text files by class (with or without train, validation and test folders); a CSV,
+        TSV, JSONL or Parquet file with a column of picture paths or of texts, or of series with a row per time step;
+        a `.ts` or `.npz` file of series; `(x, y)` of NumPy arrays, torch tensors or lists of texts; a pandas frame; a
+        `datasets.Dataset` or `DatasetDict`; a torch `Dataset` of (picture or text, label); `"sample:NAME"`; or a
+        `Dataset`.
     options
         How to read it.
     **named
@@ -126,38 +129,42 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     return assemble(raw, options.task, options.bad_samples)
 
 
-def load_inputs(inputs: Any, image: str | None = None) -> Dataset:
-    """Read pictures without labels, to predict on.
+def load_inputs(inputs: Any, modality: Modality = "image", columns: Sequence[str] = ()) -> Dataset:
+    """Read samples without labels, to predict or to pretrain on.
 
     Parameters
     ----------
     inputs
-        A path, a glob pattern, a folder, a table of pictures, a sample, or a list of paths, patterns, arrays,
-        Pillow images; or one array of pictures (N, H, W, C).
-    image
-        Column of pictures, for tables.
+        A path, a glob pattern, a folder, a table, a sample, or a list of paths or patterns; pictures also as a list
+        of arrays or Pillow images or as one array (N, H, W, C); texts also as a list of them; series also as a list
+        of (T, C) arrays or as one array (N, T, C).
+    modality
+        What the samples are.
+    columns
+        Where they stand in a table: the column of pictures, the one or two columns of texts, the channels of series.
 
     Returns
     -------
     Dataset
-        Without tasks; unreadable pictures are left out and named in `notes`.
+        Without tasks, and with the parts that came with the data; unreadable samples are left out and named in
+        `notes`.
 
     Raises
     ------
     DataError
         If there is nothing to read.
     """
-    raw = _raw_inputs(inputs, image)
-    facts = raw.source.facts
-    bad = [row for row, fact in enumerate(facts) if fact.problem]
+    raw = raw_inputs(inputs, modality, columns)
+    facts, many = raw.source.facts, raw.source.many
+    bad = [row for row in range(len(facts)) if facts[row].problem]
     for row in bad:
-        raw.notes.warn("pictures", f"{raw.source.describe(row)}: {facts[row].problem}.")
-    good = np.array([row for row, fact in enumerate(facts) if not fact.problem], dtype=np.int64)
+        raw.notes.warn(many, f"{raw.source.describe(row)}: {facts[row].problem}.")
+    good = np.setdiff1d(np.arange(len(facts)), bad)
     if not len(good):
         first = f": {raw.source.describe(bad[0])}: {facts[bad[0]].problem}" if bad else ""
-        raise DataError(f"None of the {len(facts)} pictures can be read{first}.", "Check the files.")
-    channels = max(facts[row].channels for row in good)
-    return Dataset(raw.name, Schema("image", (), channels=channels), Content(raw.source, raw.ids), good, raw.notes)
+        raise DataError(f"None of the {len(facts)} {many} can be read{first}.", "Check the files.")
+    schema = Schema(modality, (), channels=channels_of(raw, facts, good), inputs=tuple(raw.inputs), period=raw.period)
+    return Dataset(raw.name, schema, Content(raw.source, raw.ids, parts=raw.parts), good, raw.notes)
 
 
 def read_raw(source: Any, options: LoadOptions) -> Raw:
@@ -167,16 +174,39 @@ def read_raw(source: Any, options: LoadOptions) -> Raw:
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
         if path.is_file():
-            if path.suffix.lower() not in TABLE_SUFFIXES:
-                raise DataError(
-                    f"{path} is a file, but not a table.",
-                    f"Give a folder of pictures by class, or a table ({' '.join(TABLE_SUFFIXES)}).",
-                )
-            return read_table(open_table(path), str(source), _columns(options), path.parent)
-        return read_folder(path)
+            return _read_file(path, str(source), options)
+        return read_folder(path, options.modality)
     if isinstance(source, tuple) and len(source) == 2:
+        if options.modality == "sequence":
+            return read_series_arrays(*source)
+        if are_texts(source[0]):
+            return read_texts(*source)
         return read_arrays(*source)
+    table = as_table(source)
+    if table is not None and is_series(options):
+        return read_series_table(table, type(source).__name__, _series_columns(options))
     return read_object(source, _columns(options))
+
+
+def _read_file(path: Path, name: str, options: LoadOptions) -> Raw:
+    suffix = path.suffix.lower()
+    if suffix in SERIES_SUFFIXES:
+        return read_series_file(path)
+    if suffix not in TABLE_SUFFIXES:
+        raise DataError(
+            f"{path} is a file, but not a table.",
+            f"Give a folder of pictures or texts by class, a table ({' '.join(TABLE_SUFFIXES)}), or series "
+            f"({' '.join(SERIES_SUFFIXES)}).",
+        )
+    table = open_table(path)
+    if is_series(options):
+        return read_series_table(table, name, _series_columns(options))
+    return read_table(table, name, _columns(options), path.parent)
+
+
+def is_series(options: LoadOptions) -> bool:
+    """Whether the options say that a table holds series."""
+    return options.modality == "sequence" or bool(options.series or options.id or options.window)
 
 
 def _check_columns(source: Any, options: LoadOptions) -> None:
@@ -196,7 +226,14 @@ def _check_columns(source: Any, options: LoadOptions) -> None:
 
 def _columns(options: LoadOptions) -> Columns:
     labels = options.labels or ((options.label,) if options.label else ())
-    return Columns(options.image, labels, options.group, options.split_by, options.task)
+    return Columns(options.modality, options.image, options.text, labels, options.group, options.split_by, options.task)
+
+
+def _series_columns(options: LoadOptions) -> SeriesColumns:
+    labels = options.labels or ((options.label,) if options.label else ())
+    return SeriesColumns(
+        options.series, options.id, options.time, labels, options.group, options.window, options.stride
+    )
 
 
 def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
@@ -205,8 +242,10 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
         if key not in known:
             raise ConfigError(f"Unknown option {key!r} of load_data.", did_you_mean(key, known))
     options = replace(options, **named)
-    if isinstance(options.labels, str):
-        options = replace(options, labels=tuple(name.strip() for name in options.labels.split(",")))
+    for field in ("labels", "text", "series"):
+        if isinstance(value := getattr(options, field), str):
+            columns: dict[str, Any] = {field: tuple(name.strip() for name in value.split(","))}
+            options = replace(options, **columns)
     if options.label and options.labels:
         raise ConfigError("Both label and labels are given.", "Name one label column, or several with labels.")
     if options.bad_samples not in ("skip", "refuse"):
@@ -215,63 +254,3 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
         hint = "Use 'auto', 'single-label', 'multi-label' or 'regression'."
         raise ConfigError(f"task cannot be {options.task!r}.", hint)
     return options
-
-
-def _raw_inputs(inputs: Any, image: str | None) -> Raw:
-    if isinstance(inputs, Dataset):
-        rows = inputs.rows
-        cells = RowsSource(inputs.content.source, rows)
-        return Raw(inputs.name, cells, inputs.ids)
-    if isinstance(inputs, np.ndarray) or hasattr(inputs, "detach"):
-        pictures = as_pictures(inputs)
-        return Raw("arrays", pictures, [str(i) for i in range(len(pictures))])
-    if isinstance(inputs, str | Path):
-        text = str(inputs)
-        if text.startswith("sample:") or (Path(text).is_file() and Path(text).suffix.lower() in TABLE_SUFFIXES):
-            return _table_of_pictures(text, image)
-        inputs = [inputs]
-    if not isinstance(inputs, Sequence):
-        return _table_of_pictures(inputs, image)
-    if not len(inputs):
-        raise DataError("There is nothing to predict on: the list of pictures is empty.", "Name files or folders.")
-    if all(isinstance(item, str | Path) for item in inputs):
-        paths = [path for item in inputs for path in _expand(str(item))]
-        return Raw("pictures", FileSource(paths), _unique([path.as_posix() for path in paths]))
-    return Raw("pictures", CellSource(inputs), [str(i) for i in range(len(inputs))])
-
-
-def _table_of_pictures(source: Any, image: str | None) -> Raw:
-    if isinstance(source, str) and source.startswith("sample:"):
-        return read_raw(source, LoadOptions())
-    if isinstance(source, str):
-        return read_pictures(open_table(Path(source)), source, image, Path(source).parent)
-    return read_inputs(source, image)
-
-
-def _expand(text: str) -> list[Path]:
-    """Files that a path, folder or pattern stands for."""
-    path = Path(text).expanduser()
-    if path.is_dir():
-        found = picture_files(path)
-        if not found:
-            raise DataError(f"There are no pictures below {path}.", "Name picture files or a folder with some.")
-        return found
-    if any(mark in text for mark in "*?[") and not path.exists():
-        root = Path(path.anchor) if path.is_absolute() else Path()
-        found = sorted(p for p in root.glob(str(path.relative_to(root) if path.anchor else path)) if p.is_file())
-        if not found:
-            raise DataError(f"No file matches {text}.", "Check the pattern.")
-        return found
-    if not path.exists():
-        raise DataError(f"There is no file {path}.", "Check the path.")
-    return [path]
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Names in order; a repeated one gets #2, #3 ..."""
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return result

@@ -1,4 +1,4 @@
-"""Python objects: pandas frames, Hugging Face data sets, torch-like collections of (picture, label)."""
+"""Python objects: pandas frames, Hugging Face data sets, torch-like collections of (picture or text, label)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from headstart.data.assemble import combine
 from headstart.data.facts import Facts, facts_of_array
 from headstart.data.folders import PART_NAMES
 from headstart.data.picture_sources import PictureSource, read_cell
-from headstart.data.pictures import BadPicture
+from headstart.data.pictures import PICTURE_SUFFIXES, BadPicture
 from headstart.data.raw import Raw
-from headstart.data.tables import ArrowTable, Columns, FrameTable, Table, read_pictures, read_table
+from headstart.data.tables import ArrowTable, Columns, FrameTable, Table, read_table
+from headstart.data.texts import TextSource
 
 ACCEPTED = (
     "Accepted: a folder, a table file, (x, y) arrays, a pandas frame, a datasets.Dataset or DatasetDict, "
@@ -27,7 +28,7 @@ ACCEPTED = (
 
 
 def read_object(source: Any, columns: Columns) -> Raw:
-    """Read an object that holds pictures and labels.
+    """Read an object that holds pictures or texts, and labels.
 
     Raises
     ------
@@ -49,11 +50,8 @@ def read_object(source: Any, columns: Columns) -> Raw:
     raise DataError(f"A {type(source).__name__} is no data that Headstart knows.", ACCEPTED)
 
 
-def read_inputs(source: Any, image: str | None) -> Raw:
-    """The pictures of an object, without labels."""
-    table = as_table(source)
-    if table is not None:
-        return read_pictures(table, type(source).__name__, image, Path())
+def read_inputs(source: Any) -> Raw:
+    """The pictures of a collection, without labels."""
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         return Raw(type(source).__name__, ItemSource(source), [str(i) for i in range(len(source))])
     raise DataError(f"A {type(source).__name__} holds no pictures that Headstart knows.", ACCEPTED)
@@ -95,6 +93,8 @@ def read_items(items: Any) -> Raw:
     DataError
         If its items are not pairs.
     """
+    if len(items) and is_text(_input_of(items, 0)):
+        return _text_items(items)
     source, notes = ItemSource(items), Notes()
     labels: list[Any] = []
     facts: list[Facts] = []
@@ -117,6 +117,50 @@ def read_items(items: Any) -> Raw:
     classes = {"label": [str(name) for name in names or ()]} if _are_indices(columns["label"], names) else {}
     ids = [str(row) for row in range(len(source))]
     return Raw(type(items).__name__, source, ids, columns, classes, notes=notes)
+
+
+def is_text(value: Any) -> bool:
+    """Whether a sample is a text (or a pair of them) and not the path of a picture."""
+    if isinstance(value, tuple | list):
+        return len(value) == 2 and all(map(is_text, value))
+    return isinstance(value, str) and Path(value[-16:]).suffix.lower() not in PICTURE_SUFFIXES
+
+
+def are_texts(values: Any) -> bool:
+    """Whether a collection holds texts."""
+    first = next((v for v in values if v is not None), None) if isinstance(values, list | tuple | np.ndarray) else None
+    return is_text(first)
+
+
+def read_texts(texts: Sequence[Any], labels: Any) -> Raw:
+    """Texts (or pairs of them) and labels, as two lists.
+
+    Raises
+    ------
+    DataError
+        If the lengths differ.
+    """
+    if len(texts) != len(labels):
+        raise DataError(f"There are {len(texts)} texts, but {len(labels)} labels.", "Give one label per text.")
+    first = next(text for text in texts if text is not None)
+    columns = [texts] if isinstance(first, str) else [[t[0] for t in texts], [t[1] for t in texts]]
+    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    return Raw("texts", TextSource(columns), [str(i) for i in range(len(texts))], {"label": values})
+
+
+def _text_items(items: Any) -> Raw:
+    pairs = [items[row] for row in range(len(items))]
+    raw = read_texts([pair[0] for pair in pairs], [_plain(pair[1]) for pair in pairs])
+    raw.name = type(items).__name__
+    names = getattr(items, "classes", None)
+    if _are_indices(raw.columns["label"], names):
+        raw.classes = {"label": [str(name) for name in names or ()]}
+    return raw
+
+
+def _input_of(items: Any, row: int) -> Any:
+    item = items[row]
+    return item[0] if isinstance(item, tuple | list) and len(item) >= 2 else None
 
 
 def _look_at(source: ItemSource, row: int) -> tuple[Any, Facts]:

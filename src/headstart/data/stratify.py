@@ -103,3 +103,17 @@ def nested_order(strata: np.ndarray, seed: int) -> np.ndarray:
         key[members] = (np.arange(len(members)) + 0.5) / len(members)
         key[members[:1]], key[members[1:2]] = -2, -1
     return np.lexsort((random.random(count), key)).astype(np.int64)
+
+
+def stratified_test(labels: np.ndarray, share: float) -> np.ndarray:
+    """(n,) bool: a fixed test part, `share` of each class, evenly spread over the order of the data.
+
+    >>> stratified_test(np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]), 0.2).nonzero()[0].tolist()
+    [2, 7]
+    """
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = round(len(members) * share)
+        chosen[members[((np.arange(count) + 0.5) * len(members) / max(count, 1)).astype(int)]] = True
+    return chosen

@@ -33,6 +33,8 @@ def open_table(path: Path) -> ArrowTable:
 
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty.", "Give a table with a header line and rows.")
+    if path.suffix.lower() != ".parquet":
+        _check_encoding(path)
     try:
         with _quiet_library():
             table = _read(path, str(cache_dir() / "tables"))
@@ -44,6 +46,19 @@ def open_table(path: Path) -> ArrowTable:
     if not len(table):
         raise DataError(f"{path} has no rows.", "Give a table with a header line and rows.")
     return ArrowTable(table)
+
+
+def _check_encoding(path: Path) -> None:
+    """Refuse a text file that is not UTF-8, naming the line; the library would only name a byte of a block."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}, line {number} is not UTF-8 (byte 0x{line[error.start]:02x}).",
+                    "Save the file as UTF-8 (iconv -f latin1 -t utf-8, or 'CSV UTF-8' in a spreadsheet program).",
+                ) from None
 
 
 def _read(path: Path, cache: str) -> datasets.Dataset:

