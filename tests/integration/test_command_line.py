@@ -68,7 +68,7 @@ def test_dry_run_writes_nothing(here: Any, shapes: ModuleType, tmp_path: Path) -
     said = here("fit", "p", *QUICK, "--dry-run", "--json")
     assert said.code == 0
     plan = json.loads(said.out)
-    assert [step["name"] for step in plan["plan"]] == ["screen", "probe", "lp-ft", "test"]
+    assert [step["name"] for step in plan["plan"]] == ["screen", "probe", "full", "test"]
     assert plan["seconds"] > 0
     assert plan["memory_mb"] > 0
     text = here("fit", "p", *QUICK, "--dry-run")

