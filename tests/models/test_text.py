@@ -52,7 +52,7 @@ class TestFamilies:
         assert len(backbone.stages) == 1 + blocks
         owned = [id(p) for parameters in backbone.stage_parameters().values() for p in parameters]
         assert sorted(owned) == sorted(id(p) for p in backbone.net.parameters())
-        word = backbone.embedding().weight
+        word = backbone.token_embedding().weight
         assert any(p is word for p in backbone.stage_parameters()["embeddings"])
 
     @torch.no_grad()

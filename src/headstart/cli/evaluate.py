@@ -14,12 +14,20 @@ def command(
     model: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a bundle.")],
     data: Annotated[str, typer.Argument(help="Labelled data, as for fit.")],
     image: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of image paths (tables).")] = None,
+    text: Annotated[str | None, typer.Option(metavar="A[,B]", help="Column of texts, or two for pairs.")] = None,
+    series: Annotated[str | None, typer.Option(metavar="A,B,...", help="Channels of a long table.")] = None,
+    id: Annotated[str | None, typer.Option(metavar="COLUMN", help="Which series a row belongs to.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="What orders a series' rows.")] = None,
+    window: Annotated[str | None, typer.Option(metavar="LENGTH", help="Cut recordings, as for fit.")] = None,
+    stride: Annotated[str | None, typer.Option(metavar="LENGTH", help="From window to window.")] = None,
     label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Label column (tables).")] = None,
     labels: Annotated[str | None, typer.Option(metavar="A,B,...", help="Several label columns (tables).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on labelled data that it has not seen."""
-    options: dict[str, Any] = {"image": image, "label": label, "labels": columns(labels) if labels else None}
+    several = {"text": text, "series": series, "labels": labels}
+    options: dict[str, Any] = {"image": image, "id": id, "time": time, "window": window, "stride": stride}
+    options |= {"label": label, **{name: columns(given) for name, given in several.items() if given}}
     from headstart import verbs
 
     with working():

@@ -60,7 +60,7 @@ ROWS = (
     Row("max_length", MODEL, "TOKENS", "Most tokens of a text, or auto: what most texts need.", "auto"),
     Row("long", MODEL, "HOW", "Longer texts: truncate, or windows and their average.", "truncate"),
     Row("pooling", MODEL, "HOW", "Positions to one vector: cls, mean, max, last, concat, attention.", "auto"),
-    Row("vocabulary", MODEL, "HOW", "Of scratch:/run: text networks: keep or rebuild.", "auto"),
+    Row("vocabulary", MODEL, "HOW", "Of a run: network that reads words: keep, extend, rebuild.", "auto"),
     Row("stage", MODEL, "NAME", "Where the network ends: auto, last or a stage.", "auto"),
     Row("strategy", STRATEGY, "NAME", "See `headstart methods --kind strategy`.", "auto"),
     Row("last_k", STRATEGY, "N", "Stages that `partial` trains.", "2", int),

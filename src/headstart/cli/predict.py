@@ -16,13 +16,13 @@ from headstart.core.errors import ConfigError
 
 def command(
     model: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or a bundle.")],
-    inputs: Annotated[list[str], typer.Argument(help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or a table.")],
     top: Annotated[int, typer.Option(min=1, metavar="K", help="How many classes to say for each.")] = 1,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: id, predicted, confidence, ...")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the classes (or numbers) of new pictures.
+    """Predict the classes (or numbers) of new samples.
 
     Inputs that cannot be read are named; the exit code is 2 where none of them could.
     """
@@ -31,7 +31,7 @@ def command(
     from headstart import verbs
 
     with working():
-        rows = verbs.predict(model, inputs, top=top, device=device)
+        rows = verbs.predict(model, [_path(text) for text in inputs], top=top, device=device)
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -43,6 +43,11 @@ def command(
         print(f"{len(bad)} of {len(rows)} could not be read.", file=sys.stderr)
     if rows and len(bad) == len(rows):
         raise typer.Exit(2)
+
+
+def _path(text: str) -> str | Path:
+    """What a command line names is a file or a sample, never itself a text to classify."""
+    return text if text.startswith("sample:") else Path(text)
 
 
 def _write_csv(rows: Sequence[dict[str, Any]], top: int) -> None:

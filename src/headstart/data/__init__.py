@@ -1,7 +1,7 @@
 """What we learn from: loading, schema, splits, duplicates, augmentation, samples."""
 
 from headstart.data.dataset import Dataset
-from headstart.data.load import LoadOptions, load_data, load_inputs
+from headstart.data.load import LoadOptions, is_table, load_data, load_inputs
 from headstart.data.samples import list_samples
 from headstart.data.schema import Sample, Schema, Task
 from headstart.data.split import SplitOptions, Splits, make_splits
@@ -14,6 +14,7 @@ __all__ = [
     "SplitOptions",
     "Splits",
     "Task",
+    "is_table",
     "list_samples",
     "load_data",
     "load_inputs",

@@ -23,7 +23,7 @@ BAD_SHARE = 10
 _NAMED = 5
 
 
-def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip") -> Dataset:
+def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip", varied: bool = True) -> Dataset:
     """Make a data set, or say why not.
 
     Parameters
@@ -34,6 +34,8 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip") -> 
         Kind of every task, or "auto".
     bad_samples
         "skip" or "refuse".
+    varied
+        Whether labels that do not differ are refused.
 
     Raises
     ------
@@ -52,7 +54,8 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip") -> 
         found, full = _understand(raw, name, values, task, rows)
         tasks.append(found)
         labels[found.name] = full
-        check_variety(found, full[rows])
+        if varied:
+            check_variety(found, full[rows])
     _note_unlabelled(tasks, labels, rows, notes)
     content = Content(
         raw.source,
@@ -70,6 +73,7 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip") -> 
         channels=channels_of(raw, facts, rows),
         inputs=tuple(raw.inputs),
         period=raw.period,
+        reading=raw.reading,
     )
     dataset = Dataset(raw.name, schema, content, rows, notes)
     if len(set(dataset.ids)) < len(dataset):

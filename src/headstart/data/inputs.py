@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from headstart.data.texts import TEXT_SUFFIXES, TextFileSource, TextSource
 _SUFFIXES = {*TABLE_SUFFIXES, *TEXT_SUFFIXES, *SERIES_SUFFIXES}
 
 
-def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str]) -> Raw:
+def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str], reading: Mapping[str, str]) -> Raw:
     """See `headstart.data.load.load_inputs`."""
     if isinstance(inputs, Dataset):
         return Raw(inputs.name, RowsSource(inputs.content.source, inputs.rows), inputs.ids, inputs=columns)
@@ -36,7 +37,7 @@ def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str]) -> Raw:
         inputs = [inputs]
     table = as_table(inputs)
     if table is not None:
-        return _of_table(table, type(inputs).__name__, modality, columns, Path())
+        return _of_table(table, type(inputs).__name__, modality, columns, reading, Path())
     if modality == "sequence" and not _are_paths(inputs):
         return read_series_arrays(inputs)
     if modality == "text" and isinstance(inputs, Sequence) and not _are_paths(inputs):
@@ -50,7 +51,7 @@ def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str]) -> Raw:
         raise DataError("There is nothing to predict on: the list is empty.", "Name files or folders.")
     if not all(isinstance(item, str | Path) for item in inputs):
         return Raw("pictures", CellSource(inputs), _numbered(len(inputs)))
-    if len(inputs) == 1 and (raw := _one(str(inputs[0]), modality, columns)) is not None:
+    if len(inputs) == 1 and (raw := _one(str(inputs[0]), modality, columns, reading)) is not None:
         return raw
     if modality == "sequence":
         raise DataError(
@@ -85,7 +86,7 @@ def _is_path(text: str) -> bool:
     return named or text.startswith("sample:") or Path(text).expanduser().exists()
 
 
-def _one(text: str, modality: Modality, columns: Sequence[str]) -> Raw | None:
+def _one(text: str, modality: Modality, columns: Sequence[str], reading: Mapping[str, str]) -> Raw | None:
     """A sample, a table or a file of series; None for anything else."""
     path = Path(text).expanduser()
     if text.startswith("sample:"):
@@ -94,15 +95,18 @@ def _one(text: str, modality: Modality, columns: Sequence[str]) -> Raw | None:
             raise DataError(f"{text} holds {raw.source.many}; the model takes the modality {modality!r}.")
         return raw
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        return _of_table(open_table(path), text, modality, columns, path.parent)
+        return _of_table(open_table(path), text, modality, columns, reading, path.parent)
     if path.is_file() and path.suffix.lower() in SERIES_SUFFIXES and modality == "sequence":
         return read_series_file(path, labelled=False)
     return None
 
 
-def _of_table(table: Any, name: str, modality: Modality, columns: Sequence[str], root: Path) -> Raw:
+def _of_table(
+    table: Any, name: str, modality: Modality, columns: Sequence[str], reading: Mapping[str, str], root: Path
+) -> Raw:
     if modality == "sequence":
-        return read_series_table(table, name, SeriesColumns(channels=tuple(columns)), labelled=False)
+        columns_of = replace(SeriesColumns(channels=tuple(columns)), **dict[str, Any](reading))
+        return read_series_table(table, name, columns_of, labelled=False)
     if modality == "text":
         return read_unlabelled(table, name, Columns(modality, text=tuple(columns)), root)
     return read_unlabelled(table, name, Columns(modality, image=columns[0] if columns else None), root)

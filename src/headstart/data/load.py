@@ -57,6 +57,8 @@ class LoadOptions:
         Data given for validation and for the test: whatever `load_data` accepts.
     bad_samples
         "skip" names, counts and leaves out unreadable pictures, up to a tenth of them; "refuse" refuses any.
+    one_class
+        Whether labels may all be equal: for data that a model is judged on, from which nothing is learned.
     """
 
     modality: Modality | None = None
@@ -75,6 +77,7 @@ class LoadOptions:
     valid: Any = None
     test: Any = None
     bad_samples: Literal["skip", "refuse"] = "skip"
+    one_class: bool = False
 
 
 def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> Dataset:
@@ -126,10 +129,15 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
         resolved = replace(options, valid=None, test=None)
         extras = {part: read_raw(extra, resolved) for part, extra in given.items() if extra is not None}
         raw = combine(raw, extras)
-    return assemble(raw, options.task, options.bad_samples)
+    return assemble(raw, options.task, options.bad_samples, not options.one_class)
 
 
-def load_inputs(inputs: Any, modality: Modality = "image", columns: Sequence[str] = ()) -> Dataset:
+def load_inputs(
+    inputs: Any,
+    modality: Modality = "image",
+    columns: Sequence[str] = (),
+    reading: Mapping[str, str] | None = None,
+) -> Dataset:
     """Read samples without labels, to predict or to pretrain on.
 
     Parameters
@@ -142,6 +150,8 @@ def load_inputs(inputs: Any, modality: Modality = "image", columns: Sequence[str
         What the samples are.
     columns
         Where they stand in a table: the column of pictures, the one or two columns of texts, the channels of series.
+    reading
+        How a long table is cut into series: `Schema.reading`.
 
     Returns
     -------
@@ -154,7 +164,7 @@ def load_inputs(inputs: Any, modality: Modality = "image", columns: Sequence[str
     DataError
         If there is nothing to read.
     """
-    raw = raw_inputs(inputs, modality, columns)
+    raw = raw_inputs(inputs, modality, columns, reading or {})
     facts, many = raw.source.facts, raw.source.many
     bad = [row for row in range(len(facts)) if facts[row].problem]
     for row in bad:
@@ -163,7 +173,14 @@ def load_inputs(inputs: Any, modality: Modality = "image", columns: Sequence[str
     if not len(good):
         first = f": {raw.source.describe(bad[0])}: {facts[bad[0]].problem}" if bad else ""
         raise DataError(f"None of the {len(facts)} {many} can be read{first}.", "Check the files.")
-    schema = Schema(modality, (), channels=channels_of(raw, facts, good), inputs=tuple(raw.inputs), period=raw.period)
+    schema = Schema(
+        modality,
+        (),
+        channels=channels_of(raw, facts, good),
+        inputs=tuple(raw.inputs),
+        period=raw.period,
+        reading=raw.reading,
+    )
     return Dataset(raw.name, schema, Content(raw.source, raw.ids, parts=raw.parts), good, raw.notes)
 
 
@@ -202,6 +219,13 @@ def _read_file(path: Path, name: str, options: LoadOptions) -> Raw:
     if is_series(options):
         return read_series_table(table, name, _series_columns(options))
     return read_table(table, name, _columns(options), path.parent)
+
+
+def is_table(source: Any) -> bool:
+    """Whether `load_data` takes a source for a table, whose columns have names."""
+    if isinstance(source, str | Path):
+        return Path(source).suffix.lower() in TABLE_SUFFIXES
+    return as_table(source) is not None
 
 
 def is_series(options: LoadOptions) -> bool:

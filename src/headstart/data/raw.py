@@ -28,7 +28,7 @@ class Raw:
         For columns whose classes the source itself defines: their names in index order.
     groups, times, parts
         (n,) raw values, or None.
-    inputs, period
+    inputs, period, reading
         As in `Schema`.
     empty_classes
         Class folders without a picture.
@@ -46,5 +46,6 @@ class Raw:
     parts: np.ndarray | None = None
     inputs: Sequence[str] = ()
     period: float | None = None
+    reading: Mapping[str, str] = field(default_factory=dict)
     empty_classes: tuple[str, ...] = ()
     notes: Notes = field(default_factory=Notes)

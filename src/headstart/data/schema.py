@@ -52,6 +52,8 @@ class Schema:
         the names of a series' channels.
     period
         Time between two steps of a series, where it is known.
+    reading
+        How a long table was cut into series: the options `id`, `time`, `window` and `stride` that were given.
     """
 
     modality: Modality
@@ -62,6 +64,7 @@ class Schema:
     channels: int | None = None
     inputs: tuple[str, ...] = ()
     period: float | None = None
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     def task(self, name: str | None = None) -> Task:
         """The task of that name, or the first."""

@@ -19,6 +19,7 @@ from headstart.data.tables import LABEL_COLUMNS, Table
 
 _UNITS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _LENGTH = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$", re.IGNORECASE)
+READING = ("id", "time", "window", "stride")
 _GAP = 1.5
 """Two rows further apart than this many sampling periods do not belong to one piece of a recording."""
 
@@ -90,6 +91,7 @@ def read_series_table(table: Table, name: str, columns: SeriesColumns, labelled:
     ids, series, found, groups = zip(*made, strict=True)
     refuse_empty_channels(series, channels, name)
     raw = Raw(name, SeriesSource(series, ids), list(ids), inputs=tuple(channels), period=period, notes=notes)
+    raw.reading = {k: v for k in READING if (v := getattr(columns, k)) is not None}
     raw.columns = {label: [row[i] for row in found] for i, label in enumerate(labels)}
     if columns.group is not None:
         raw.groups = [None if g is None else g[0] for g in groups]

@@ -238,3 +238,25 @@ class StagedBackbone(Backbone):
         self.family = family
         self.input_spec = InputSpec(modality="sequence" if family == "rnn" else "image")
         self.provenance = Provenance("module", type(self).__name__, "own", "given by the caller", "unknown")
+
+    def end_at(self, stage: str) -> StagedBackbone:
+        """Drop every stage after `stage`, in place; a stage "pooling" stays the last.
+
+        Raises
+        ------
+        ModelError
+            When there is no such stage.
+        """
+        names = list(self.stages)
+        if stage not in names:
+            raise ModelError(f"The network has no stage {stage!r}.", f"Stages: {', '.join(names)}.")
+        kept = [*names[: names.index(stage) + 1], *(n for n in names[-1:] if n == "pooling" != stage)]
+        if kept == names:
+            return self
+        for name in names:
+            if name not in kept:
+                delattr(self, name.replace(".", "_"))
+        self.stages = {name: self.stages[name] for name in kept}
+        self.cuts = tuple(c for c in self.cuts if c in kept)
+        self.ended_at = stage
+        return self

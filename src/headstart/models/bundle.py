@@ -21,7 +21,7 @@ from torch import Tensor
 
 from headstart.core.errors import ModelError, StoreError
 from headstart.data.augment import Augmentation
-from headstart.data.schema import Task
+from headstart.data.schema import Modality, Task
 from headstart.models.backbone import Backbone, InputSpec, Provenance
 from headstart.models.from_transformers import build_transformers, wrap_transformers
 from headstart.models.model import Head, Model
@@ -61,8 +61,8 @@ class Bundle:
         Task -> what logits are divided by, from validation.
     about
         Name of the run, metrics, versions: whatever should travel with the weights.
-    columns
-        Where a table's inputs stood: `Schema.inputs`.
+    columns, reading
+        Where a table's inputs stood, and how they were cut out: `Schema.inputs`, `Schema.reading`.
     """
 
     model: Model
@@ -70,6 +70,12 @@ class Bundle:
     temperatures: Mapping[str, float] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    reading: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> Modality:
+        """What it takes."""
+        return self.model.backbone.input_spec.modality
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -110,6 +116,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "grid": model.grid,
             "input": asdict(backbone.input_spec),
             "columns": list(bundle.columns),
+            "reading": dict(bundle.reading),
             "tasks": [asdict(task) for task in bundle.tasks],
             "temperatures": dict(bundle.temperatures),
             "augmentations": {name: a.as_json() for name, a in backbone.augmentations.items()},
@@ -185,7 +192,8 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
             raise _damaged(folder, error) from None
         made[task.name] = head
     model = Model(backbone, made, meta["grid"]).eval()
-    return Bundle(model, tasks, meta["temperatures"], meta["about"], tuple(meta.get("columns", ())))
+    columns, reading = tuple(meta.get("columns", ())), meta.get("reading", {})
+    return Bundle(model, tasks, meta["temperatures"], meta["about"], columns, reading)
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
@@ -236,10 +244,17 @@ def _rebuild(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor], wan
         backbone = _random_network(folder, meta, spec, provenance)
     if meta["ended_at"] is not None:
         backbone.end_at(meta["ended_at"])
-    if missing := backbone.load_tensors(tensors):
+    missing = backbone.load_tensors(tensors)
+    if wanted is not None:  # an attention that was asked for anew is learnt anew
+        missing = [name for name in missing if not name.startswith("pooling.")]
+    if missing:
         raise StoreError(
             f"The bundle lacks tensors of {meta['architecture']}: {', '.join(missing[:4])}.", "Copy it again."
         )
+    if wanted is not None and meta["library"] == "headstart" and spec.modality == "text":
+        from headstart.models.own import adapt_vocabulary
+
+        adapt_vocabulary(backbone, wanted)  # type: ignore[arg-type]
     return backbone
 
 

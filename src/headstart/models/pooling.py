@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from headstart.core.errors import ModelError
 
 
-def pool_positions(x: Tensor, mask: Tensor | None, how: str) -> Tensor:
+def pool_positions(x: Tensor, mask: Tensor | None, how: str, directions: int = 1) -> Tensor:
     """One vector per row: (R, L, D) and (R, L) bool -> (R, D), or (R, 3D) for "concat".
 
     "cls" the first position; "last" the last unmasked one; "mean" and "max" over unmasked ones; "concat" last, max
-    and mean side by side (Howard & Ruder 2018, section 3.3).
+    and mean side by side (Howard & Ruder 2018, section 3.3). Of two directions, halves of D, the second reads
+    backwards: its last position is the first.
 
     Raises
     ------
@@ -30,9 +31,11 @@ def pool_positions(x: Tensor, mask: Tensor | None, how: str) -> Tensor:
         return x.masked_fill(~mask[..., None], torch.finfo(x.dtype).min).amax(1)
     if how == "last":
         ends = (mask.long() * torch.arange(1, x.shape[1] + 1, device=x.device)).amax(1) - 1
-        return x[torch.arange(len(x), device=x.device), ends.clamp(min=0)]
+        last = x[torch.arange(len(x), device=x.device), ends.clamp(min=0)]
+        half = x.shape[2] // 2
+        return last if directions == 1 else torch.cat([last[:, :half], x[:, 0, half:]], dim=1)
     if how == "concat":
-        return torch.cat([pool_positions(x, mask, each) for each in ("last", "max", "mean")], dim=1)
+        return torch.cat([pool_positions(x, mask, each, directions) for each in ("last", "max", "mean")], dim=1)
     raise ModelError(f"This network cannot pool positions by {how!r}.", "Use another --pooling.")
 
 

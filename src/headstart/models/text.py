@@ -271,7 +271,7 @@ class TextBackbone(TokenBackbone):
         config = {**self.net.config.to_diff_dict(), "architectures": [type(self.net).__name__]}
         return super().files() | {"config.json": json.dumps(config, default=str).encode()}
 
-    def embedding(self) -> nn.Embedding:
+    def token_embedding(self) -> nn.Embedding:
         """The embedding of tokens."""
         return self.net.get_input_embeddings()
 

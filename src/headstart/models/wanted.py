@@ -10,6 +10,7 @@ from headstart.data.schema import Modality
 
 POOLINGS = ("auto", "cls", "mean", "max", "last", "concat", "attention")
 LONG = ("truncate", "windows")
+VOCABULARIES = ("auto", "keep", "extend", "rebuild")
 
 Text = str | tuple[str, str]
 
@@ -39,6 +40,9 @@ class Wanted:
         Of the channels of series, measured on the training part.
     corpus
         Gives the training texts, for networks that bring no vocabulary of their own.
+    vocabulary
+        Of a pretrained network that reads words, one of `VOCABULARIES`: its own ("keep"), its own and the frequent
+        words of the corpus ("extend"; "auto"), or the words of the corpus alone ("rebuild").
     """
 
     size: int | None = None
@@ -51,8 +55,13 @@ class Wanted:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     corpus: Callable[[], Iterable[Text]] | None = None
+    vocabulary: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, value, known in (("pooling", self.pooling, POOLINGS), ("long", self.long, LONG)):
+        for name, value, known in (
+            ("pooling", self.pooling, POOLINGS),
+            ("long", self.long, LONG),
+            ("vocabulary", self.vocabulary, VOCABULARIES),
+        ):
             if value not in known:
                 raise ConfigError(f"{name} cannot be {value!r}.", did_you_mean(value, known))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import DataError
-from headstart.data import Dataset, LoadOptions, load_data
+from headstart.data import Dataset, LoadOptions, is_table, load_data
 from headstart.data.schema import MISSING
-from headstart.models.bundle import find_bundle, load_bundle
+from headstart.models.bundle import Bundle, find_bundle, load_bundle
 from headstart.verbs.evaluation import calibrated, confused_pairs, metrics_of, per_class
 from headstart.verbs.predict import outputs_of
 
@@ -36,7 +36,7 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
     task = bundle.tasks[0]
     if "task" not in options and not isinstance(data, Dataset):
         options["task"] = task.kind
-    loaded = data if isinstance(data, Dataset) else load_data(data, LoadOptions(**options))
+    loaded = data if isinstance(data, Dataset) else load_data(data, _as_trained(bundle, data, options))
     part = loaded.given_parts.get("test")
     if part is not None and len(part):
         loaded = loaded.subset(part)
@@ -52,6 +52,17 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
         "per_class": per_class(task, labels, out),
         "confused": confused_pairs(task, list(loaded.ids), labels, out),
     }
+
+
+def _as_trained(bundle: Bundle, data: Any, options: dict[str, Any]) -> LoadOptions:
+    """Options for reading labelled data: those given, and of tables what the model knows from its training."""
+    known: dict[str, Any] = {"modality": bundle.modality}
+    if is_table(data):
+        field = {"image": "image", "text": "text", "sequence": "series"}[bundle.modality]
+        if bundle.columns:
+            known[field] = bundle.columns[0] if field == "image" else bundle.columns
+        known |= bundle.reading
+    return LoadOptions(**(known | options), one_class=True)
 
 
 def _aligned(data: Dataset, name: str, kind: str, classes: tuple[str, ...]) -> tuple[np.ndarray, dict[str, int]]:

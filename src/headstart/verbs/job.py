@@ -128,6 +128,7 @@ class Job:
             mean,
             std,
             corpus=self._corpus if schema.modality == "text" else None,
+            vocabulary=options.vocabulary,
         )
 
     @cached_property

@@ -45,7 +45,7 @@ class FitOptions(BaseModel):
     )
     long: Literal["truncate", "windows"] = Field("truncate", description="longer texts: cut off, or read in windows")
     pooling: Literal["auto", "cls", "mean", "max", "last", "concat", "attention"] = "auto"
-    vocabulary: Literal["auto", "keep", "rebuild"] = Field(
+    vocabulary: Literal["auto", "keep", "extend", "rebuild"] = Field(
         "auto", description="of an own network out of run: for texts: its own words, or those of these texts"
     )
     stage: str = Field("auto", description="auto, last, or the name of the stage where the network ends")

@@ -1,4 +1,4 @@
-"""`predict`: a run or a bundle on new pictures."""
+"""`predict`: a run or a bundle on new samples."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
     run_or_bundle
         A run folder, or a bundle copied from one.
     inputs
-        Paths, folders or patterns of pictures; or arrays.
+        Whatever `headstart.data.load_inputs` takes: paths, folders, patterns or tables; arrays; lists of texts.
     top
-        Classes to list per picture (single-label).
+        Classes to list per sample (single-label).
 
     Returns
     -------
@@ -41,7 +41,7 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
         No model there, or nothing to predict.
     """
     bundle = load_bundle(find_bundle(Path(run_or_bundle)))
-    data = load_inputs([inputs] if isinstance(inputs, (str, Path)) else inputs)
+    data = load_inputs(inputs, bundle.modality, bundle.columns, bundle.reading)
     bad = _unreadable(data)
     made = outputs_of(bundle, data, device)
     task = bundle.tasks[0]
@@ -65,13 +65,25 @@ def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarra
         return np.zeros((0, bundle.tasks[0].outputs), dtype=np.float32)
     place = choose_device(device)
     model = bundle.model.to(place)
-    wanted, have = model.backbone.input_spec.channels, data.schema.channels
-    if have is not None and have not in (1, wanted):
-        raise DataError(f"The model takes pictures of {wanted} channels; these have {have}.", "Convert the pictures.")
+    _check_fit(bundle, data)
     if model.backbone.family == "cnn":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader({"all": data}, model.backbone, 0)
     return outputs(model, reader, "all").logits[bundle.tasks[0].name]
+
+
+def _check_fit(bundle: Bundle, data: Dataset) -> None:
+    """Refuse samples that the model cannot take."""
+    spec, many = bundle.model.backbone.input_spec, data.content.source.many
+    if data.schema.modality != bundle.modality:
+        raise DataError(f"The model takes the modality {bundle.modality!r}; {data.name} holds {many}.", "Give others.")
+    have = data.schema.channels
+    if have is not None and have != spec.channels and not (have == 1 and bundle.modality == "image"):
+        named = f" ({', '.join(bundle.columns)})" if bundle.columns and bundle.modality == "sequence" else ""
+        raise DataError(
+            f"The model takes {many} of {spec.channels} channels{named}; these have {have}.",
+            "Convert the pictures." if bundle.modality == "image" else "Give the channels that it was trained on.",
+        )
 
 
 def _unreadable(data: Dataset) -> dict[str, dict[str, Any]]:

@@ -78,9 +78,9 @@ def finish(job: Job, result: Result, start: float) -> None:
     about = {"name": folder.path.name, "metrics": metrics, "versions": versions(), "strategy": result.chosen}
     bundled = job.module is None or isinstance(model.backbone, TracedBackbone)
     if bundled:
-        save_bundle(
-            folder.bundle, Bundle(model, (task,), {task.name: result.temperature}, about, job.dataset.schema.inputs)
-        )
+        schema = job.dataset.schema
+        temperatures = {task.name: result.temperature}
+        save_bundle(folder.bundle, Bundle(model, (task,), temperatures, about, schema.inputs, schema.reading))
     everything = _report(job, result, judged, metrics, time.monotonic() - start)
     everything["worst"] = worst(job, final)
     everything["data"]["examples"] = examples(job)
