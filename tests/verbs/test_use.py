@@ -68,6 +68,13 @@ def test_evaluate_leaves_out_and_counts_classes_that_the_model_does_not_know(
         finished.evaluate(tmp_path / "none")
 
 
+def test_evaluate_takes_data_of_a_single_class(finished: hs.Run, shapes: ModuleType, tmp_path: Path) -> None:
+    shapes.folder(tmp_path / "one", 4, ("disc",), start=90)
+    found = finished.evaluate(tmp_path / "one")
+    assert found["n"] == 4
+    assert [row["n"] for row in found["per_class"]] == [0, 4]
+
+
 def test_evaluate_regression_data_on_a_classifier_is_refused(finished: hs.Run) -> None:
     data = hs.load_data((np.zeros((20, 8, 8, 3), np.uint8), np.linspace(0, 1, 20)))
     with pytest.raises(DataError, match="regression"):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.models.backbone import InputSpec, Provenance, State
-from headstart.models.recurrent import TextRecurrent, carried, unpacked
+from headstart.models.recurrent import TextRecurrent, carried_state, unpacked
 from headstart.models.tokens import Tokenizer
 from headstart.models.vocabulary import WORDS
 
@@ -93,7 +93,7 @@ class WeightDropped(nn.Module):
         s = {**s, "x": locked_dropout(y, self.features, self.training)}
         if self.carries:
             s["raw"] = y
-            s[f"carry.{self.name}"] = carried((h, c))
+            s[f"carry.{self.name}"] = carried_state((h, c))
         return s
 
 

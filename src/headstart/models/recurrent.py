@@ -95,18 +95,18 @@ class Recurrent(nn.Module):
         s = {**s, "x": self.drop(y)}
         if self.carries:
             s["raw"] = y
-            s[f"carry.{self.name}"] = carried(after)
+            s[f"carry.{self.name}"] = carried_state(after)
         return s
 
 
-def carried(after: Tensor | tuple[Tensor, ...]) -> Tensor:
+def carried_state(after: Tensor | tuple[Tensor, ...]) -> Tensor:
     """A recurrent state batch first, without gradient: (B, states, width)."""
     states = after if isinstance(after, tuple) else (after,)
     return torch.cat(states).transpose(0, 1).detach()
 
 
 def unpacked(state: Tensor | None) -> Any:
-    """The inverse of `carried`, for a layer of one direction: a tuple of (1, B, width)."""
+    """The inverse of `carried_state`, for a layer of one direction: a tuple of (1, B, width)."""
     return None if state is None else tuple(part[None].contiguous() for part in state.unbind(1))
 
 
@@ -159,7 +159,7 @@ class TextRecurrent(TokenBackbone, StagedBackbone):
         super().__init__(stages, "rnn")
         self.tokenizer, self.input_spec, self.provenance = tokenizer, spec, provenance
         self.width, self.directions = width, directions
-        self.pooling = None
+        self.carried: Carried | None = None
 
     def pool(self, s: State, grid: int = 1) -> Tensor:
         if grid == 1 and "pooled" not in s and self.directions == 2:
@@ -176,7 +176,7 @@ class TextRecurrent(TokenBackbone, StagedBackbone):
         weight, counts = carry_over(self.tokenizer, old.weight.detach(), tokenizer)
         stage = self.stages["embedding"]
         stage.table = nn.Embedding.from_pretrained(weight, freeze=False)
-        self.tokenizer = tokenizer
+        self.tokenizer, self.carried = tokenizer, counts
         return counts
 
 

@@ -18,6 +18,7 @@ from headstart.report.sections.data import data
 from headstart.report.sections.errors import errors
 from headstart.report.sections.facts import cost, provenance, reproduction, usage
 from headstart.report.sections.headline import headline
+from headstart.report.sections.importance import importance
 from headstart.report.sections.maps import maps
 from headstart.report.sections.numbers import numbers
 from headstart.report.sections.remarks import remarks, warnings
@@ -62,6 +63,8 @@ def page(run: RunFolder) -> str:
     sections = [result(run), data(run, album), choice(run), wrong]
     if run.report.task.kind == "single-label" or run.report.calibration is not None:
         sections.append(confidence(run))
+    if run.report.importance:
+        sections.append(importance(run))
     sections += [training(run), maps(run), cost(run), provenance(run), usage(run)]
     sections += [remarks(run), reproduction(run)]
     environment = _environment()

@@ -49,10 +49,37 @@ class TaskPart(_Part):
     classes: list[str] = []
 
 
-class Example(_Part):
-    picture: str
+class Curve(_Part):
+    """A series to draw: values by channel (None where missing), and seconds between two of them."""
+
+    values: list[list[float | None]]
+    channels: list[str] = []
+    period: float | None = None
+
+
+class Shown(_Part):
+    """A sample as it is shown, in one of three ways; in none where the run keeps no examples."""
+
+    picture: str | None = None
+    text: str | list[str] | None = None
+    series: Curve | None = None
+
+
+class Example(Shown):
     label: Any = ""
     id: str = ""
+
+
+class Lengths(_Part):
+    """Histogram of how long samples are, and how many are longer than what enters the network at once."""
+
+    unit: str = ""
+    edges: list[float]
+    counts: list[int]
+    limit: int | None = None
+    truncated: int = 0
+    lost_share: float | None = None
+    long: str = "truncate"
 
 
 class DataPart(_Part):
@@ -63,10 +90,19 @@ class DataPart(_Part):
     protocol: str = "held-out"
     counts: dict[str, dict[str, float]] = {}
     sizes: dict[str, list[int]] = {}
+    size_unit: str = "px"
+    lengths: Lengths | None = None
     channels: int | None = None
     fingerprint: str = ""
     notes: list[Remark] = []
     examples: list[Example] = []
+
+
+class Vocabulary(_Part):
+    """Of a network that read other words before: tokens of its vocabulary, and how many brought their embedding."""
+
+    shared: int
+    total: int
 
 
 class ModelPart(_Part):
@@ -78,6 +114,9 @@ class ModelPart(_Part):
     stage: str | None = None
     grid: int | None = None
     image_size: int | None = None
+    max_length: int | None = None
+    pooling: str | None = None
+    vocabulary: Vocabulary | None = None
     truncated: bool = False
     weights_sha256: str = ""
     notes: list[Remark] = []
@@ -138,14 +177,29 @@ class Calibration(_Part):
     bins: list[Bin] = []
 
 
-class WorstSample(_Part):
+class WorstSample(Shown):
     id: str
     part: str = ""
     label: Any = ""
     predicted: Any = ""
     confidence: float | None = None
     loss: float | None = None
-    picture: str | None = None
+
+
+class TokenValue(_Part):
+    token: str
+    value: float = 0.0
+
+
+class Importance(Shown):
+    """What an answer rests on: a value per token, or per channel and time step of `series`."""
+
+    id: str
+    label: Any = ""
+    predicted: Any = ""
+    confidence: float | None = None
+    tokens: list[TokenValue] = []
+    values: list[list[float]] = []
 
 
 class Guard(_Part):
@@ -213,7 +267,9 @@ class Report(_Part):
     confused: list[ConfusedPair] = []
     calibration: Calibration | None = None
     worst: list[WorstSample] = []
+    importance: list[Importance] = []
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}
+    raw_features_name: str = ""
     guard: Guard | None = None
     tried: list[Candidate] = []
     screen: Screen | None = None

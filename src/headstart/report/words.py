@@ -62,7 +62,7 @@ BASELINES = {
 BASELINE_MEANINGS = {
     "majority": "always gives the most common answer (for numbers, the mean)",
     "mean": "always gives the mean",
-    "raw_features": "is a linear model on the pixels, without a pretrained network",
+    "raw_features": "is a linear model on the inputs themselves, without a network",
     "linear_probe": "is a linear model on the last features of the frozen network",
 }
 
@@ -72,6 +72,7 @@ STRATEGIES = {
     "full": "fine-tuned as a whole",
     "partial": "fine-tuned in its last stages",
     "gradual": "fine-tuned from the top down, stage by stage",
+    "ulmfit": "trained further on the target's texts and then fine-tuned from the top down",
 }
 
 VERDICTS = {
@@ -90,7 +91,7 @@ UNFINISHED = "This run has not ended. What is there so far is shown."
 
 PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 
-INPUTS = {"image": ("picture", "pictures"), "text": ("text", "texts"), "sequence": ("sequence", "sequences")}
+INPUTS = {"image": ("picture", "pictures"), "text": ("text", "texts"), "sequence": ("series", "series")}
 
 
 def metric_words(name: str) -> MetricWords:
@@ -98,11 +99,22 @@ def metric_words(name: str) -> MetricWords:
     return METRICS.get(name) or MetricWords(name.replace("_", " "), "", percent=False)
 
 
-def baseline_title(name: str, kind: str = "single-label") -> str:
-    """Title of a baseline; the majority of a regression is the mean."""
+def baseline_title(name: str, kind: str = "single-label", raw: str = "") -> str:
+    """Title of a baseline; the majority of a regression is the mean, `raw` what the run calls its raw features."""
+    if name == "raw_features" and raw:
+        return raw
     if name == "majority" and kind == "regression":
         return BASELINES["mean"]
     return BASELINES.get(name) or name.replace("_", " ").capitalize()
+
+
+def inside(title: str) -> str:
+    """A title within a sentence: its first letter small, unless it begins with an abbreviation.
+
+    >>> inside("Linear probe"), inside("TF-IDF + logistic regression")
+    ('linear probe', 'TF-IDF + logistic regression')
+    """
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def inputs_name(modality: str, n: int | None) -> str:

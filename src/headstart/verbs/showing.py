@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from headstart.data import Dataset
+from headstart.inspect.importance import importance
+from headstart.models.model import Model
 from headstart.store.atomic import replacing
 from headstart.verbs.evaluation import confidence, label_words, losses, predicted
 from headstart.verbs.frozen import MAP_SAMPLES, FrozenProbe
 from headstart.verbs.job import Job
 
-EXAMPLES_PER_CLASS, MOST_EXAMPLES, WORST = 3, 36, 24
+EXAMPLES_PER_CLASS, MOST_EXAMPLES, WORST, WEIGHED = 3, 36, 24, 3
 
 
 @dataclass
@@ -72,6 +74,36 @@ def examples(job: Job) -> list[dict[str, Any]]:
     else:
         picked = np.linspace(0, len(data) - 1, min(12, len(data))).astype(int).tolist()
     return [{**shown(job, data, i), "label": words[i], "id": data.ids[i]} for i in picked]
+
+
+def rests_on(job: Job, model: Model, final: Judged) -> list[dict[str, Any]]:
+    """What some answers rest on: the three of highest loss, and right ones of different classes."""
+    if final.features is None or not job.options.examples or job.modality.name == "image":
+        return []
+    each = np.nan_to_num(losses(job.task, final.labels, final.outputs), nan=-1.0)
+    worst_first = [int(i) for i in np.argsort(-each, kind="stable")]
+    said, truth = predicted(job.task, final.outputs), label_words(job.task, final.labels)
+    sure = confidence(job.task, final.outputs)
+    picked, seen = worst_first[:WEIGHED], set()
+    for i in reversed(worst_first):
+        if len(picked) < 2 * WEIGHED and i not in picked and str(truth[i]) not in seen and each[i] >= 0:
+            picked.append(i)
+            seen.add(str(truth[i]))
+    reader = job.reader(model.backbone, {"weighed": final.data.subset(np.array(picked))})
+    batch = reader.batch("weighed", np.arange(len(picked)), ("plain",), labels=False).to(job.device)
+    values = importance(model, batch, job.task.name)
+    if values is None:
+        return []
+    return [
+        {
+            "id": final.data.ids[i],
+            "label": truth[i],
+            "predicted": said[i],
+            "confidence": None if np.isnan(sure[i]) else float(sure[i]),
+            **job.modality.weighed(job, final.data, i, model.backbone, value),
+        }
+        for i, value in zip(picked, values, strict=True)
+    ]
 
 
 def shown(job: Job, data: Dataset, i: int) -> dict[str, Any]:

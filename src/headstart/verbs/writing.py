@@ -39,7 +39,7 @@ from headstart.verbs.guard import verdict
 from headstart.verbs.job import Job
 from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.report import report
-from headstart.verbs.showing import Judged, examples, worst, write_maps
+from headstart.verbs.showing import Judged, examples, rests_on, worst, write_maps
 
 
 @dataclass
@@ -83,6 +83,7 @@ def finish(job: Job, result: Result, start: float) -> None:
         save_bundle(folder.bundle, Bundle(model, (task,), temperatures, about, schema.inputs, schema.reading))
     everything = _report(job, result, judged, metrics, time.monotonic() - start)
     everything["worst"] = worst(job, final)
+    everything["importance"] = rests_on(job, result.model, final)
     everything["data"]["examples"] = examples(job)
     folder.write_report(everything)
     folder.clear_checkpoints()
@@ -232,6 +233,7 @@ def _counts(job: Job, part: str) -> dict[str, float]:
 def _about_model(job: Job, result: Result) -> dict[str, Any]:
     backbone = result.model.backbone
     provenance = backbone.provenance
+    carried = getattr(backbone, "carried", None)
     return {
         "reference": job.options.model,
         "architecture": provenance.architecture,
@@ -243,6 +245,7 @@ def _about_model(job: Job, result: Result) -> dict[str, Any]:
         "image_size": backbone.input_spec.size if job.modality.name == "image" else None,
         "max_length": backbone.input_spec.size if job.modality.name == "text" else None,
         "pooling": backbone.input_spec.pooling if job.modality.name != "image" else None,
+        "vocabulary": None if carried is None else {"shared": carried.shared, "total": carried.total},
         "truncated": getattr(backbone, "ended_at", None) is not None,
         "weights_sha256": provenance.sha256,
         "notes": [{"level": "info", "topic": "model", "text": text} for text in provenance.notes],

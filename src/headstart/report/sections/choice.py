@@ -9,9 +9,9 @@ from matplotlib.colors import to_hex
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import clean, count, duration, estimate, interval, number, percent, setting
-from headstart.report.schema import Report, Screen, ScreenRow
+from headstart.report.schema import DataPart, Report, Screen, ScreenRow
 from headstart.report.sections.section import Section
-from headstart.report.words import STRATEGIES, metric_words
+from headstart.report.words import STRATEGIES, inputs_name, metric_words
 
 
 def choice(run: RunFolder) -> Section:
@@ -29,7 +29,7 @@ def choice(run: RunFolder) -> Section:
             "phases": _phases(report),
             "tried": _tried(report),
             "metric": metric_words(report.deciding).title,
-            "screen": _heatmap(report.screen) if report.screen and report.screen.rows else None,
+            "screen": _heatmap(report.screen, report.data) if report.screen and report.screen.rows else None,
         },
     )
 
@@ -60,7 +60,7 @@ def _phases(report: Report) -> list[tuple[str, str]]:
     return phases
 
 
-def _heatmap(screen: Screen) -> dict[str, Any]:
+def _heatmap(screen: Screen, data: DataPart) -> dict[str, Any]:
     """A table of scores: stages from input to output, columns by picture size and pooling grid."""
     stages = list(dict.fromkeys(row.stage for row in screen.rows))
     columns = sorted({(row.size or 0, row.grid or 1) for row in screen.rows})
@@ -80,6 +80,9 @@ def _heatmap(screen: Screen) -> dict[str, Any]:
         rows.append((stage, shown))
     sizes = [(s, sum(1 for size, _ in columns if size == s)) for s in dict.fromkeys(size for size, _ in columns)]
     return {
+        "pictures": data.modality == "image",
+        "one": f"a {inputs_name(data.modality, 1)}",
+        "unit": {"px": "pixels"}.get(data.size_unit, data.size_unit),
         "metric": words.title,
         "samples": count(screen.samples) if screen.samples else "some of the",
         "sizes": sizes,

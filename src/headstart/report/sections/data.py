@@ -1,21 +1,26 @@
-"""What was learned from: parts, class counts, sizes, example pictures."""
+"""What was learned from: parts, class counts, sizes, lengths, examples."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from headstart.report.figures.lengths import length_histogram
 from headstart.report.folder import RunFolder
-from headstart.report.formats import count, label_text, number
+from headstart.report.formats import count, label_text, number, percent
 from headstart.report.pictures import Album
-from headstart.report.schema import Report
+from headstart.report.sample import shown
+from headstart.report.schema import Lengths, Report
 from headstart.report.sections.section import Section
 from headstart.report.words import PARTS, inputs_name
+
+EXAMPLE_TEXT = 160
+"""Characters of a text that are shown as an example; more where it matters what a text says."""
 
 PART_ORDER = ("train", "validation", "test")
 
 
 def data(run: RunFolder, album: Album) -> Section:
-    """Table of parts and classes, example pictures by class."""
+    """Table of parts and classes, histogram of lengths, examples by class."""
     report = run.report
     counts = _class_counts(report)
     return Section(
@@ -31,6 +36,8 @@ def data(run: RunFolder, album: Album) -> Section:
             "kind": report.task.kind,
             "imbalance": _imbalance(report),
             "examples": _examples(report, album),
+            "modality": report.data.modality,
+            "lengths": _lengths(report.data.lengths),
             "notes": report.data.notes,
         },
     )
@@ -48,12 +55,21 @@ def _summary(report: Report) -> list[tuple[str, str]]:
     if report.task.kind != "single-label" or report.task.name != "label":
         rows.append(("To predict", f"{report.task.name} ({report.task.kind})"))
     shapes = {k: " × ".join(str(v) for v in side) for k, side in d.sizes.items()}
-    if shapes:
+    if shapes and d.modality != "image":
+        smallest, largest = d.sizes.get("smallest", [0])[0], d.sizes.get("largest", [0])[0]
+        unit = "characters" if d.modality == "text" else "time steps"
+        middle = d.sizes.get("median", [0])[0]
+        text = (
+            count(middle) if smallest == largest else f"{count(smallest)} to {count(largest)}, middle {count(middle)}"
+        )
+        rows.append((f"Length in {unit}", text))
+    elif shapes:
         same = len(set(shapes.values())) == 1
         text = next(iter(shapes.values())) if same else ", ".join(f"{k} {v}" for k, v in shapes.items())
         rows.append(("Size in pixels", text))
     if d.channels:
-        rows.append(("Channels", {1: "1 (grey)", 3: "3 (colour)"}.get(d.channels, str(d.channels))))
+        named = {1: "1 (grey)", 3: "3 (colour)"} if d.modality == "image" else {}
+        rows.append(("Channels", named.get(d.channels, str(d.channels))))
     if d.fingerprint:
         rows.append(("Fingerprint", d.fingerprint))
     return rows
@@ -97,18 +113,37 @@ def _number_counts(report: Report) -> dict[str, Any] | None:
 
 
 def _examples(report: Report, album: Album) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Label and pictures; fewer for each label where there are many labels."""
+    """Label and samples; fewer for each label where there are many labels."""
     by_label: dict[str, list[Any]] = {}
     for example in report.data.examples:
         by_label.setdefault(label_text(example.label), []).append(example)
     most = 8 if len(by_label) <= 12 else 4 if len(by_label) <= 30 else 2
-    shown = []
+    if report.data.modality == "text":
+        most = 1
+    made = []
     for label, examples in by_label.items():
-        pictures = []
+        samples = []
         for example in examples[:most]:
-            picture = album.thumbnail(example.picture)
-            if picture is not None:
-                pictures.append({"picture": picture, "id": example.id})
-        if pictures:
-            shown.append((label, pictures))
-    return shown
+            sample = shown(example, album, f"Sample {example.id} of {label}", EXAMPLE_TEXT)
+            if sample is not None:
+                samples.append(sample)
+        if samples:
+            made.append((label, samples))
+    return made
+
+
+def _lengths(lengths: Lengths | None) -> dict[str, Any] | None:
+    if lengths is None or len(lengths.edges) != len(lengths.counts) + 1:
+        return None
+    said = ""
+    if lengths.limit is not None:
+        total = sum(lengths.counts)
+        room = "in windows of" if lengths.long == "windows" else "up to"
+        said = f"The network reads {room} {count(lengths.limit)} {lengths.unit}. "
+        if lengths.truncated:
+            share = percent(lengths.truncated / total) if total else ""
+            said += f"{count(lengths.truncated)} training samples ({share}) are longer and lose their end"
+            said += "." if lengths.lost_share is None else f": {percent(lengths.lost_share)} of all {lengths.unit}."
+        else:
+            said += "No training sample is longer."
+    return {"figure": length_histogram(lengths, "lengths"), "said": said}

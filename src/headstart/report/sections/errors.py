@@ -10,6 +10,7 @@ from headstart.report.figures.confusion import confusion_matrix, most_confused_b
 from headstart.report.folder import RunFolder
 from headstart.report.formats import count, label_text, number, percent
 from headstart.report.pictures import Album
+from headstart.report.sample import shown
 from headstart.report.schema import Report
 from headstart.report.sections.section import Section
 
@@ -36,6 +37,7 @@ def errors(run: RunFolder, album: Album) -> Section:
             ],
             "classes": _classes(report),
             "worst": _worst(report, album),
+            "modality": report.data.modality,
         },
     )  # fmt: skip
 
@@ -81,7 +83,7 @@ def _worst(report: Report, album: Album) -> list[dict[str, Any]]:
             "right": w.label == w.predicted or report.task.kind == "regression",
             "confidence": percent(w.confidence) if w.confidence is not None else "",
             "loss": number(w.loss, 3),
-            "picture": album.thumbnail(w.picture),
+            "sample": shown(w, album, f"Sample {w.id}, labelled {label_text(w.label)}"),
         }
         for w in report.worst[:MOST_WORST]
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import clean, count, duration, memory, percent, setting
+from headstart.report.schema import Vocabulary
 from headstart.report.sections.section import Section
 
 
@@ -48,12 +49,22 @@ def provenance(run: RunFolder) -> Section:
         ("Source", m.source),
         ("Licence", m.licence),
         ("Last stage used", stage),
-        ("Pooling grid", f"{m.grid} × {m.grid}" if m.grid else ""),
+        ("Pooling grid", f"{m.grid} × {m.grid}" if m.grid and run.report.data.modality == "image" else ""),
         ("Picture size", f"{m.image_size} × {m.image_size} pixels" if m.image_size else ""),
+        ("Most tokens at once", count(m.max_length) if m.max_length else ""),
+        ("Positions to one vector", m.pooling or ""),
+        ("Vocabulary", _words(m.vocabulary)),
         ("SHA-256 of the weights", m.weights_sha256),
     ]
     values = {"rows": [(k, v) for k, v in rows if v], "notes": m.notes}
     return Section("model", "Where the model comes from", "model.html", values)
+
+
+def _words(vocabulary: Vocabulary | None) -> str:
+    if vocabulary is None:
+        return ""
+    new = vocabulary.total - vocabulary.shared
+    return f"{count(vocabulary.total)} tokens: {count(vocabulary.shared)} brought their embedding, {count(new)} are new"
 
 
 def usage(run: RunFolder) -> Section:

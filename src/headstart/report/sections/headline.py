@@ -14,6 +14,7 @@ from headstart.report.words import (
     VERDICTS,
     baseline_title,
     inputs_name,
+    inside,
     metric_words,
 )
 
@@ -99,7 +100,9 @@ def gap_text(report: Report) -> str:
     show = _points if words.percent else _signed
     range_ = _range(guard.gap, show)
     where = "the test part" if guard.part == "test" else "validation data"
-    against = baseline_title(guard.compared_with, report.task.kind).lower() if guard.compared_with else "the baseline"
+    against = "the baseline"
+    if guard.compared_with:
+        against = inside(baseline_title(guard.compared_with, report.task.kind, report.raw_features_name))
     unit = " points" if words.percent else ""
     title = words.title if words.title.isupper() else words.title.lower()
     return f"{show(guard.gap.value)}{unit} of {title}{range_} compared with: {against}, on {where}"

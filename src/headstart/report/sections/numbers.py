@@ -18,6 +18,7 @@ def numbers(run: RunFolder, album: Album) -> Section:
     """The section on errors of a regression."""
     report = run.report
     values: dict[str, Any] = {"part": report.part, "scatter": None, "residuals": None, "numeric": True}
+    values["modality"] = report.data.modality
     values["worst"] = errors(run, album).values["worst"]
     table = run.predictions
     if table is not None and {"part", "label", "predicted"} <= set(table.columns):

@@ -39,7 +39,7 @@ def _rows(report: Report) -> list[tuple[str, Estimate]]:
     for name in [*BASELINES, *(b for b in report.baselines if b not in BASELINES)]:
         value = report.baselines.get(name, {}).get(part, {}).get(metric)
         if value is not None:
-            rows.append((baseline_title(name, report.task.kind), value))
+            rows.append((baseline_title(name, report.task.kind, report.raw_features_name), value))
     return rows
 
 
@@ -54,7 +54,7 @@ def _chart(report: Report) -> Any:
 def _baselines(report: Report) -> list[tuple[str, str]]:
     """Title and meaning of the baselines there are."""
     return [
-        (baseline_title(name, report.task.kind), BASELINE_MEANINGS[name])
+        (baseline_title(name, report.task.kind, report.raw_features_name), BASELINE_MEANINGS[name])
         for name in BASELINE_MEANINGS
         if name in report.baselines
     ]

@@ -99,6 +99,10 @@ class Modality(ABC):
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         """A sample as the report shows it: `picture`, `text` or `series`."""
 
+    def weighed(self, job: Job, data: Dataset, i: int, backbone: Backbone, values: np.ndarray) -> dict[str, Any]:
+        """A sample with what `inspect.importance` found, as the report shows it."""
+        raise NotImplementedError(f"{self.name} has no importance by position")
+
     def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
         """How long samples are, for the report; None where they do not differ."""
         return None

@@ -51,6 +51,11 @@ class Series(Modality):
             }
         }
 
+    def weighed(self, job: Job, data: Dataset, i: int, backbone: Backbone, values: np.ndarray) -> dict[str, Any]:
+        every = max(1, -(-len(values) // _POINTS))
+        summed = [np.abs(values[k : k + every]).sum(0) for k in range(0, len(values), every)]
+        return {**self.shown(job, data, i), "values": np.round(np.stack(summed).T, 5).tolist()}
+
     def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
         counts = np.asarray(job.parts["train"].sizes)[:, 0]
         if len(np.unique(counts)) < 2:

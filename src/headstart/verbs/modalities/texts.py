@@ -67,6 +67,15 @@ class Texts(Modality):
         text = data.read(i).inputs
         return {"text": [t[:_SHOWN] for t in text] if isinstance(text, tuple) else text[:_SHOWN]}
 
+    def weighed(self, job: Job, data: Dataset, i: int, backbone: Backbone, values: np.ndarray) -> dict[str, Any]:
+        settled = np.asarray(backbone.settle(data.read(i)).inputs)
+        numbers = (settled[0] if settled.ndim == 3 else settled).reshape(-1)
+        numbers = numbers[numbers >= 0]
+        tokenizer: Any = backbone.tokenizer
+        special, tokens = tokenizer.special.numbers(), tokenizer.tokens(numbers)
+        pairs = zip(numbers, tokens, values, strict=True)
+        return {"tokens": [{"token": t, "value": round(float(v), 5)} for n, t, v in pairs if int(n) not in special]}
+
     def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
         """Tokens per text of the training part, and how much the limit cuts off."""
         counts = token_counts(backbone, job.parts["train"])

@@ -1,0 +1,1 @@
+"""What a finished model does with its inputs."""
