@@ -138,7 +138,7 @@ class TestStages:
         assert backbone.ended_at == "rnn.0"
         assert set(backbone.tensors()) < kept
         assert not torch.allclose(features(backbone, TEXTS), before)
-        with pytest.raises(ModelError, match="no stage 'rnn.2'"):
+        with pytest.raises(ModelError, match=r"no stage 'rnn.2'"):
             backbone.end_at("rnn.2")
 
     def test_weights_are_a_function_of_the_seed(self) -> None:

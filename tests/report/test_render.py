@@ -122,7 +122,7 @@ SAID = {
     "many": ["Transfer does not pay here", "the 20 of 60 classes that are confused with each other most"],
     "multilabel": ["Mean average precision", "to say which of 10 labels apply", "Every label"],
     "regression": ["Mean absolute error", "to predict the number “angle”", "Mean value", "Where it errs"],
-    "no_test": ["There is no test part", "on validation data", "keeps no example pictures"],
+    "no_test": ["There is no test part", "on validation data", "keeps no examples"],
     "interrupted": ["Not finished", "no results yet", "headstart resume runs/interrupted", "Split by class."],
     "birds": ["6 warnings", "validation is by folds", "each line was validated on data"],
 }
