@@ -19,7 +19,7 @@ from headstart.core.errors import HeadstartError
 if TYPE_CHECKING:
     from headstart.data import Dataset, load_data
     from headstart.models import Backbone
-    from headstart.verbs import Run, evaluate, fit, predict, report, resume
+    from headstart.verbs import Run, evaluate, fit, predict, pretrain, report, resume
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ _where = {
     "evaluate": "headstart.verbs",
     "fit": "headstart.verbs",
     "predict": "headstart.verbs",
+    "pretrain": "headstart.verbs",
     "report": "headstart.verbs",
     "resume": "headstart.verbs",
 }
@@ -44,6 +45,7 @@ __all__ = [
     "fit",
     "load_data",
     "predict",
+    "pretrain",
     "report",
     "resume",
 ]

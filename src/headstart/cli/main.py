@@ -21,13 +21,14 @@ from headstart.cli import (
     methods,
     models,
     predict,
+    pretrain,
     report,
     resume,
     samples,
 )
 from headstart.core.errors import ConfigError, did_you_mean
 
-LATER = ("adapt", "pretrain", "rank", "check", "shift", "compare", "export", "cache")
+LATER = ("adapt", "rank", "check", "shift", "compare", "export", "cache")
 """Commands that are planned and not there yet; typing one says so."""
 
 QUIET = {
@@ -94,6 +95,7 @@ def _start(
 _TRAIN, _USE, _LOOK = "Train", "Use a model", "Look around"
 app.command("demo", rich_help_panel=_TRAIN)(demo.command)
 app.command("fit", rich_help_panel=_TRAIN)(fit.command)
+app.command("pretrain", rich_help_panel=_TRAIN)(pretrain.command)
 app.command("resume", rich_help_panel=_TRAIN)(resume.command)
 app.command("predict", rich_help_panel=_USE)(predict.command)
 app.command("evaluate", rich_help_panel=_USE)(evaluate.command)

@@ -27,6 +27,11 @@ def print_outcome(run: Any, as_json: bool) -> None:
     run
         A `headstart.verbs.Run` that has ended.
     """
+    if run.data.get("kind") == "pretraining":
+        from headstart.cli.pretrain import print_pretraining
+
+        print_pretraining(run, as_json)
+        return
     if as_json:
         print_json({**run.data, "run": str(run.path)})
         return

@@ -49,7 +49,8 @@ def register(
     Parameters
     ----------
     kind
-        "strategy", "objective", "update", "schedule", "augmentation", "regularizer", "adaptation", "balancing".
+        "strategy", "objective", "update", "schedule", "augmentation", "pretraining", "regularizer", "adaptation" or
+        "balancing".
     name
         The name users type; unique within its kind.
     summary, source

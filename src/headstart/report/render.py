@@ -16,8 +16,8 @@ from headstart.report.sections.choice import choice
 from headstart.report.sections.confidence import confidence
 from headstart.report.sections.data import data
 from headstart.report.sections.errors import errors
-from headstart.report.sections.facts import cost, provenance, reproduction, usage
-from headstart.report.sections.headline import headline
+from headstart.report.sections.facts import cost, further_use, provenance, reproduction, usage
+from headstart.report.sections.headline import headline, pretraining_headline
 from headstart.report.sections.importance import importance
 from headstart.report.sections.maps import maps
 from headstart.report.sections.numbers import numbers
@@ -58,6 +58,9 @@ def render_report(run_folder: str | Path) -> Path:
 def page(run: RunFolder) -> str:
     """The whole page as text."""
     album = Album(run.path)
+    if run.report.kind == "pretraining":
+        sections = [data(run, album), training(run), cost(run), provenance(run), further_use(run), reproduction(run)]
+        return _page(run, album, pretraining_headline(run), sections)
     # The worst samples are made first: they tell more than examples when the space for pictures is used up.
     wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
     sections = [result(run), data(run, album), choice(run), wrong]
@@ -67,9 +70,13 @@ def page(run: RunFolder) -> str:
         sections.append(importance(run))
     sections += [training(run), maps(run), cost(run), provenance(run), usage(run)]
     sections += [remarks(run), reproduction(run)]
+    return _page(run, album, headline(run), sections)
+
+
+def _page(run: RunFolder, album: Album, head: dict[str, Any], sections: list[Section]) -> str:
     environment = _environment()
     values: dict[str, Any] = {
-        "head": headline(run),
+        "head": head,
         "warnings": warnings(run),
         "sections": sections,
         "album": album,

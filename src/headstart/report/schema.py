@@ -115,6 +115,7 @@ class ModelPart(_Part):
     grid: int | None = None
     image_size: int | None = None
     max_length: int | None = None
+    tokens: int | None = None
     pooling: str | None = None
     vocabulary: Vocabulary | None = None
     truncated: bool = False
@@ -249,9 +250,21 @@ class Cost(_Part):
     threads: int | None = None
 
 
+class Pretraining(_Part):
+    """Of a run without labels: what it learned, and its metric on held-out data after the first epoch and at best."""
+
+    objective: str = ""
+    trained_on: str = ""
+    first: float | None = None
+    best: float | None = None
+    epochs: int | None = None
+
+
 class Report(_Part):
     """The whole of report.json."""
 
+    kind: str = "fit"
+    pretraining: Pretraining = Pretraining()
     schema_version: int = Field(SCHEMA, alias="schema")
     name: str = ""
     status: str = "unfinished"

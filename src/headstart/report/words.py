@@ -45,6 +45,15 @@ METRICS = {
         higher=False,
         percent=False,
     ),
+    "perplexity": MetricWords(
+        "Perplexity", "Between how many words the network hesitates, on average.", higher=False, percent=False
+    ),
+    "mse": MetricWords(
+        "Squared error",
+        "Of hidden values, in units of the channels' deviations; 1 is guessing the mean.",
+        higher=False,
+        percent=False,
+    ),
     "r2": MetricWords(
         "R²",
         "Share of the variation that is explained; 1 is perfect, 0 is as good as the mean.",

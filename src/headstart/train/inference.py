@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +33,18 @@ class Outputs:
     features: np.ndarray | None = None
 
 
-@torch.inference_mode()
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Within the block the model is in eval mode and nothing is recorded for gradients."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.training = was_training
+
+
 def outputs(
     model: Model,
     reader: Reader,
@@ -44,13 +57,11 @@ def outputs(
 
     `batch_size` None leaves it to the backbone.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     index: list[torch.Tensor] = []
     logits: dict[str, list[torch.Tensor]] = {task: [] for task in model.tasks}
     kept: list[torch.Tensor] = []
-    with autocast(dtype, device):
+    with evaluating(model), autocast(dtype, device):
         for batch in reader.sweep(part, batch_size or model.backbone.batch_size(), labels=False):
             out = model(batch.to(device))
             index.append(batch.index)
@@ -58,7 +69,6 @@ def outputs(
                 logits[task].append(out.logits[task].float().cpu())
             if features:
                 kept.append(out.features.float().cpu())
-    model.training = was_training
     joined = {task: in_order(rows, index).numpy() for task, rows in logits.items()}
     ids = list(reader.parts[part].ids)
     return Outputs(ids, joined, in_order(kept, index).numpy() if features else None)

@@ -74,7 +74,8 @@ class Reader:
         return list(self._pool.map(read, index))
 
     def _keep(self, part: str, i: int, sample: Sample) -> None:
-        size = np.asarray(sample.inputs).nbytes if self.backbone.keeps_settled else self._room + 1
+        keep = self.backbone.keeps_settled and getattr(self.parts[part], "worth_keeping", True)
+        size = np.asarray(sample.inputs).nbytes if keep else self._room + 1
         if size <= self._room:
             self._room -= size
             self._settled[part, i] = sample

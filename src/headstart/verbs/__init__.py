@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.fit import fit, resume
     from headstart.verbs.predict import predict
+    from headstart.verbs.pretrain import pretrain
     from headstart.verbs.report import report
     from headstart.verbs.run import Interrupted, Run
 
@@ -22,11 +23,12 @@ _WHERE = {
     "evaluate": "evaluate",
     "fit": "fit",
     "predict": "predict",
+    "pretrain": "pretrain",
     "report": "report",
     "resume": "fit",
 }
 
-__all__ = ["Interrupted", "Run", "estimate", "evaluate", "fit", "predict", "report", "resume"]
+__all__ = ["Interrupted", "Run", "estimate", "evaluate", "fit", "predict", "pretrain", "report", "resume"]
 
 
 class _Verbs(types.ModuleType):

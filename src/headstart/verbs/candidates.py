@@ -24,6 +24,7 @@ from headstart.finetune.reinit import reinitialise
 from headstart.finetune.supervised import Loss, Supervised
 from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
+from headstart.pretrain import pretraining_objective, unlabelled
 from headstart.store.runfolder import JsonLines
 from headstart.store.tensors import load_tree, save_tree
 from headstart.train.finder import suggest
@@ -178,6 +179,8 @@ def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[St
 
 
 def _objective(job: Job, phase: Phase, backbone: Backbone, view: str) -> Objective:
+    if phase.objective == "pretraining":
+        return pretraining_objective(backbone)
     weights = None
     if job.balanced and job.task.kind == "single-label":
         labels = job.labels("train")
@@ -245,6 +248,9 @@ def _run(
         name=f"{name}, fold {fold + 1} of {FOLDS_OF_FEW}" if fold is not None else name,
         labels={"stage": name, "fold": fold},
     )
+    if any(phase.objective == "pretraining" for phase in strategy.phases):
+        kept = job.folder.checkpoints / f"{label}-corpus"
+        reader.parts["corpus"] = unlabelled(model.backbone, parts["train"], kept)
     works = [Work(phase, [_objective(job, phase, model.backbone, view)]) for phase in strategy.phases]
     judge = _Judge(job, reader, held_out, label) if held_out is not None else None
     trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))

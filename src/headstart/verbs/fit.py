@@ -12,10 +12,8 @@ The steps, in order, each kept in the run folder as it ends, so that an interrup
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Collection, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,8 @@ from headstart.verbs.frozen import FrozenProbe, may_mirror, run_probes, run_raw,
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
-from headstart.verbs.run import Interrupted, Run
+from headstart.verbs.run import Run
+from headstart.verbs.running import absolute, interruptible, tidy
 from headstart.verbs.writing import Result, finish
 
 
@@ -77,8 +76,8 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     name = data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
-    source = _absolute(data) if isinstance(data, (str, Path)) else None
-    with _tidy(folder, there), folder.locked(), _interruptible(folder):
+    source = absolute(data) if isinstance(data, (str, Path)) else None
+    with tidy(folder, there), folder.locked(), interruptible(folder):
         job = open_job(folder, checked, data, module)
         # The configuration is written once data and options have been found sound: a run folder without it is none.
         folder.write_config({"data": source, **_resolved(checked).model_dump(mode="json", exclude={"out"})})
@@ -112,17 +111,21 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         folder.clear_checkpoints()
         return Run(folder.path)
     config = folder.read_config()
-    source = config.pop("data")
+    verb, source = config.pop("verb", "fit"), config.pop("data")
     if data is None and source is None:
         raise ConfigError(
             f"The data of {folder.path} were given as an object.", "Give them again: resume(run, data=...)."
         )
+    if verb == "pretrain":
+        from headstart.verbs.pretrain import resume_pretraining
+
+        return resume_pretraining(folder, config, source if data is None else data)
     options = make_options({**config, "out": folder.path})
     if options.model == "module" and model is None:
         raise ConfigError(
             f"The network of {folder.path} was given as an object.", "Give it again: resume(run, model=...)."
         )
-    with folder.locked(), _interruptible(folder):
+    with folder.locked(), interruptible(folder):
         job = open_job(folder, options, source if data is None else data, model)
         if folder.data.exists():
             _check_data(job)
@@ -131,41 +134,9 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         return _run(job)
 
 
-def _absolute(data: str | Path) -> str:
-    """A path that means the same from every folder, so that a run can be resumed from anywhere; samples as they are."""
-    return str(data) if str(data).startswith("sample:") else str(Path(data).absolute())
-
-
 def _resolved(options: FitOptions) -> FitOptions:
-    given = {k: _absolute(v) for k in ("valid", "test") if isinstance(v := getattr(options, k), (str, Path))}
+    given = {k: absolute(v) for k in ("valid", "test") if isinstance(v := getattr(options, k), (str, Path))}
     return options.model_copy(update=given)
-
-
-@contextmanager
-def _tidy(folder: RunFolder, there: Collection[Path]) -> Any:
-    """A run that fails before it has measured anything leaves nothing behind but the folders that were there."""
-    try:
-        yield
-    except BaseException as error:
-        refused = isinstance(error, HeadstartError) and not folder.steps.exists()
-        if refused or not folder.config.exists():
-            for path in folder.path.glob("*"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            for path in (folder.path, *folder.path.parents):
-                if path in there or any(path.iterdir()):
-                    break
-                path.rmdir()
-        raise
-
-
-@contextmanager
-def _interruptible(folder: RunFolder) -> Any:
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not folder.config.exists():
-            raise  # there is nothing yet that could be resumed
-        raise Interrupted(folder.path) from None
 
 
 def _write_data(job: Job) -> None:

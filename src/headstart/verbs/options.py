@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headstart.core.errors import ConfigError, did_you_mean, near_names
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class FitOptions(BaseModel):
@@ -98,7 +100,61 @@ class FitOptions(BaseModel):
         return value
 
 
+class PretrainOptions(BaseModel):
+    """Everything that a person can say about a pretraining."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    modality: Literal["text", "sequence"] | None = None
+    text: tuple[str, ...] = Field((), max_length=2, description="column of texts (tables), or two columns")
+    series: tuple[str, ...] = Field((), description="columns that are the channels of a series (long tables)")
+    id: str | None = None
+    time: str | None = None
+    window: str | None = None
+    stride: str | None = None
+    model: str = Field(description="a model reference, such as scratch:awd-lstm or sample:all-minilm-l6-v2")
+    arch: str | None = None
+    max_length: Annotated[int, Field(ge=4, le=32768)] | None = None
+    pooling: Literal["auto", "cls", "mean", "max", "last", "concat", "attention"] = "auto"
+    vocabulary: Literal["auto", "keep", "extend", "rebuild"] = "auto"
+    epochs: int | None = Field(None, ge=1)
+    lr: float | None = Field(None, gt=0)
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    batch_size: int | None = Field(None, ge=1)
+    schedule: Literal["cosine", "one-cycle", "slanted-triangular", "constant"] | None = None
+    warmup: float | None = Field(None, ge=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0)
+    clip: float | None = Field(None, gt=0)
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    out: Path | None = None
+
+    @field_validator("text", "series", mode="before")
+    @classmethod
+    def _columns(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+    def columns(self, modality: str) -> tuple[str, ...]:
+        """Where the samples stand in a table."""
+        return self.text if modality == "text" else self.series
+
+    def reading(self) -> dict[str, str]:
+        """How a long table is cut into series."""
+        return {k: v for k in ("id", "time", "window", "stride") if (v := getattr(self, k)) is not None}
+
+
 def make_options(given: dict[str, Any]) -> FitOptions:
+    """Check what was given to `fit`; see `_checked`."""
+    return _checked(FitOptions, given, "fit")
+
+
+def make_pretrain_options(given: dict[str, Any]) -> PretrainOptions:
+    """Check what was given to `pretrain`; see `_checked`."""
+    return _checked(PretrainOptions, given, "pretrain")
+
+
+def _checked(kind: type[Options], given: dict[str, Any], verb: str) -> Options:
     """Check what was given.
 
     Raises
@@ -107,10 +163,10 @@ def make_options(given: dict[str, Any]) -> FitOptions:
         For an unknown key (with near keys) or a value out of range, one message for the first fault.
     """
     for key in given:
-        if key not in FitOptions.model_fields:
-            raise ConfigError(f"Unknown option {key!r}.", did_you_mean(key, FitOptions.model_fields))
+        if key not in kind.model_fields:
+            raise ConfigError(f"Unknown option {key!r}.", did_you_mean(key, kind.model_fields))
     try:
-        return FitOptions(**given)
+        return kind(**given)
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
         # An option that takes a number or a word has one fault for each.
@@ -118,7 +174,7 @@ def make_options(given: dict[str, Any]) -> FitOptions:
         value = given[key]
         words = [w for e in error.errors() if e["loc"][0] == key for w in _words(e)]
         near = did_you_mean(value, words) if isinstance(value, str) and near_names(value, words) else ""
-        hint = near or FitOptions.model_fields[key].description or "`headstart fit --help` lists the options."
+        hint = near or kind.model_fields[key].description or f"`headstart {verb} --help` lists the options."
         raise ConfigError(f"Option {key!r} cannot be {value!r}: it must be {' or '.join(faults)}.", hint) from None
 
 

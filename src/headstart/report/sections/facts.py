@@ -53,11 +53,16 @@ def provenance(run: RunFolder) -> Section:
         ("Picture size", f"{m.image_size} × {m.image_size} pixels" if m.image_size else ""),
         ("Most tokens at once", count(m.max_length) if m.max_length else ""),
         ("Positions to one vector", m.pooling or ""),
-        ("Vocabulary", _words(m.vocabulary)),
+        ("Vocabulary", _words(m.vocabulary) or (f"{count(m.tokens)} tokens" if m.tokens else "")),
         ("SHA-256 of the weights", m.weights_sha256),
     ]
     values = {"rows": [(k, v) for k, v in rows if v], "notes": m.notes}
     return Section("model", "Where the model comes from", "model.html", values)
+
+
+def further_use(run: RunFolder) -> Section:
+    """How a pretrained network is carried over."""
+    return Section("use", "How to use it", "further.html", {"path": shlex.quote(shown_path(run.path))})
 
 
 def _words(vocabulary: Vocabulary | None) -> str:

@@ -33,6 +33,36 @@ def headline(run: RunFolder) -> dict[str, Any]:
     }
 
 
+def pretraining_headline(run: RunFolder) -> dict[str, Any]:
+    """The same for a run without labels."""
+    report = run.report
+    done, words = report.pretraining, metric_words(report.metric)
+    n = report.data.samples
+    amount = f"{count(n)} {inputs_name(report.data.modality, n)}" if n else inputs_name(report.data.modality, None)
+    score = None
+    if done.best is not None:
+        first = f" After the first epoch it was {number(done.first)}." if done.first is not None else ""
+        score = {
+            "value": number(done.best),
+            "interval": "",
+            "title": words.title,
+            "meaning": words.meaning + first,
+            "part": "held-out",
+            "n": None,
+            "better": "Lower is better.",
+        }
+    return {
+        "name": report.name or run.path.name,
+        "sentence": f"{_network(report.model.reference)} learned without labels ({done.objective}) from {amount} of "
+        f"{report.data.name}.",
+        "status": STATUSES.get(report.status, UNFINISHED),
+        "score": score,
+        "verdict": None,
+        "facts": [(name, value) for name, value in _facts(report) if name != "Strategy"],
+        "created": report.created.replace("T", " ")[:16],
+    }
+
+
 def _sentence(report: Report) -> str:
     data, n = report.data, report.data.samples
     amount = f"{count(n)} {inputs_name(data.modality, n)}" if n else inputs_name(data.modality, None)

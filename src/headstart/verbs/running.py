@@ -1,0 +1,45 @@
+"""What every verb that makes a run folder does around its work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headstart.core.errors import HeadstartError
+from headstart.store.runfolder import RunFolder
+from headstart.verbs.run import Interrupted
+
+
+def absolute(data: str | Path) -> str:
+    """A path that means the same from every folder, so that a run can be resumed from anywhere; samples as they are."""
+    return str(data) if str(data).startswith("sample:") else str(Path(data).absolute())
+
+
+@contextmanager
+def tidy(folder: RunFolder, there: Collection[Path]) -> Iterator[None]:
+    """A run that fails before it has measured anything leaves nothing behind but the folders that were there."""
+    try:
+        yield
+    except BaseException as error:
+        refused = isinstance(error, HeadstartError) and not folder.steps.exists() and not folder.metrics.exists()
+        if refused or not folder.config.exists():
+            for path in folder.path.glob("*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in (folder.path, *folder.path.parents):
+                if path in there or any(path.iterdir()):
+                    break
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def interruptible(folder: RunFolder) -> Iterator[None]:
+    """Ctrl-C says how to go on, once there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not folder.config.exists():
+            raise
+        raise Interrupted(folder.path) from None
