@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import fill
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,18 +27,18 @@ def command(
         console().print(f"No model's name holds {query!r}.")
         return
     print_table(
-        ["reference and source", "size", "px", "licence", "offline"],
+        ["reference and source", "size", "input", "licence", "offline"],
         [
             (
                 f"{row['reference']}\n{_indented(row.get('source') or '–')}",
                 _millions(row.get("parameters")),
-                str(row.get("image_size") or "–"),
+                _input(row),
                 str(row.get("licence") or "–"),
                 "yes" if row.get("offline") else "no",
             )
             for row in rows
         ],
-        right=["size", "px"],
+        right=["size", "input"],
     )
     if query is None:
         console().print("\nMore of timm by a part of the name, such as: headstart models resnet50")
@@ -49,3 +50,10 @@ def _indented(text: str) -> str:
 
 def _millions(parameters: int | None) -> str:
     return "–" if parameters is None else f"{parameters / 1e6:.1f} M"
+
+
+def _input(row: Mapping[str, Any]) -> str:
+    """How large inputs may be: the side of a picture, or tokens of a text."""
+    if row.get("tokens"):
+        return f"{row['tokens']} tokens"
+    return f"{row['image_size']} px" if row.get("image_size") else "–"

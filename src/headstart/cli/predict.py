@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.output import AsJson, number, print_json, print_table, working
+from headstart.cli.output import AsJson, console, number, print_json, print_table, working
 from headstart.core.errors import ConfigError
 
 
@@ -19,7 +18,10 @@ def command(
     inputs: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or a table.")],
     top: Annotated[int, typer.Option(min=1, metavar="K", help="How many classes to say for each.")] = 1,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: id, predicted, confidence, ...")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; of a table, with its own columns first.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write that as .csv, .tsv, .jsonl or .parquet.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes (or numbers) of new samples.
@@ -29,13 +31,22 @@ def command(
     if as_csv and as_json:
         raise ConfigError("--csv and --json cannot both be printed.", "Choose one.")
     from headstart import verbs
+    from headstart.verbs.predict_table import check_target, with_predictions, write_table
 
+    if out is not None:
+        check_target(out)
+    named = [_path(text) for text in inputs]
     with working():
-        rows = verbs.predict(model, [_path(text) for text in inputs], top=top, device=device)
+        rows = verbs.predict(model, named, top=top, device=device)
+    if out is not None:
+        write_table(with_predictions(named, rows, top), out)
     if as_json:
         print_json(rows)
     elif as_csv:
-        _write_csv(rows, top)
+        # pandas ends lines with what the system does by default, which shell tools may not expect.
+        with_predictions(named, rows, top).to_csv(sys.stdout, index=False, lineterminator="\n")
+    elif out is not None:
+        console().print(f"{len(rows):,} rows are in {out}.", soft_wrap=True)
     else:
         _print_rows(rows, top)
     bad = [row for row in rows if "error" in row]
@@ -48,21 +59,6 @@ def command(
 def _path(text: str) -> str | Path:
     """What a command line names is a file or a sample, never itself a text to classify."""
     return text if text.startswith("sample:") else Path(text)
-
-
-def _write_csv(rows: Sequence[dict[str, Any]], top: int) -> None:
-    """One line per input; the further classes of `--top` in columns of their own, errors in the last."""
-    further = [name for k in range(2, top + 1) for name in (f"class_{k}", f"probability_{k}")]
-    # The csv module ends lines with \r\n by default, which shell tools do not expect.
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["id", "predicted", "confidence", *further, "error"])
-    for row in rows:
-        others = [cell for entry in row.get("top", [])[1:top] for cell in (entry["class"], entry["probability"])]
-        others += [""] * (len(further) - len(others))
-        predicted = row.get("predicted", "")
-        # A program reads this: numbers keep every digit, only lists of classes become text.
-        predicted = _text(predicted) if isinstance(predicted, list | tuple) else predicted
-        writer.writerow([row["id"], predicted, row.get("confidence", ""), *others, row.get("error", "")])
 
 
 def _print_rows(rows: Sequence[dict[str, Any]], top: int) -> None:

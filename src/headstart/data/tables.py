@@ -135,6 +135,10 @@ class ArrowTable:
     def __len__(self) -> int:
         return len(self._table)
 
+    def to_pandas(self) -> pd.DataFrame:
+        """The whole table in memory."""
+        return self._table.to_pandas()
+
     def cells(self, name: str) -> Any:
         if getattr(self._features[name], "dtype", "") in ("string", "large_string"):
             return self.values(name)

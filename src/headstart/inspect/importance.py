@@ -14,9 +14,9 @@ from headstart.train.batch import Batch
 def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.ndarray] | None:
     """Gradient times input of the answer given, position by position.
 
-    The answer is the largest logit (of a regression: the output). Of texts the input is what the first stage makes
+    The answer is the lead of the largest logit over the mean of the others (of a regression: the output). Of texts the input is what the first stage makes
     of each token, summed over its width; of series it is the standardised value. To first order the values say what
-    the logit would lose if a position were replaced by zero (the mean, for series); they are exact only where the
+    the lead would lose if a position were replaced by zero (the mean, for series); they are exact only where the
     model is linear.
 
     Parameters
@@ -51,7 +51,7 @@ def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.n
                 after = first
             x = state["x"].detach().requires_grad_()
             features = backbone.pool(backbone.run({**state, "x": x}, after=after), model.grid)
-            (gradient,) = torch.autograd.grad(model.head(task)(features).amax(1).sum(), x)
+            (gradient,) = torch.autograd.grad(_margin(model.head(task)(features)).sum(), x)
     finally:
         model.train(was_training)
     product = (gradient * x).detach().float().cpu()
@@ -60,6 +60,14 @@ def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.n
         if modality == "text"
         else _by_series(product, state, backbone.input_spec.channels)
     )
+
+
+def _margin(logits: Tensor) -> Tensor:
+    """(B, K) -> (B,): by how much the answer leads the mean of the others; what all logits share decides nothing."""
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    best = logits.amax(1)
+    return best - (logits.sum(1) - best) / (logits.shape[1] - 1)
 
 
 def _by_text(values: Tensor, state: State) -> list[np.ndarray]:

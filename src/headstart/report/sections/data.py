@@ -37,6 +37,7 @@ def data(run: RunFolder, album: Album) -> Section:
             "imbalance": _imbalance(report),
             "examples": _examples(report, album),
             "modality": report.data.modality,
+            "labelled": report.kind == "fit",
             "lengths": _lengths(report.data.lengths),
             "notes": report.data.notes,
         },

@@ -85,5 +85,5 @@ def _worst(report: Report, album: Album) -> list[dict[str, Any]]:
             "loss": number(w.loss, 3),
             "sample": shown(w, album, f"Sample {w.id}, labelled {label_text(w.label)}"),
         }
-        for w in report.worst[:MOST_WORST]
+        for w in report.worst[: MOST_WORST if report.data.modality != "text" else MOST_WORST // 2]
     ]
