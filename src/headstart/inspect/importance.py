@@ -14,10 +14,10 @@ from headstart.train.batch import Batch
 def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.ndarray] | None:
     """Gradient times input of the answer given, position by position.
 
-    The answer is the lead of the largest logit over the mean of the others (of a regression: the output). Of texts the input is what the first stage makes
-    of each token, summed over its width; of series it is the standardised value. To first order the values say what
-    the lead would lose if a position were replaced by zero (the mean, for series); they are exact only where the
-    model is linear.
+    The answer is the lead of the largest logit over the mean of the others (of a regression: the output). Of texts
+    the input is what the first stage makes of each token, summed over its width; of series it is the standardised
+    value. To first order the values say what the lead would lose if a position were replaced by zero (the mean, for
+    series); they are exact only where the model is linear.
 
     Parameters
     ----------

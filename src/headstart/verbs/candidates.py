@@ -37,6 +37,9 @@ from headstart.verbs.job import Job
 
 FOLDS_OF_FEW = 2
 
+LEAST_SCALE = 0.1
+"""Least unit of a feature in front of a head, of the root mean square of all."""
+
 
 @dataclass
 class Candidate:
@@ -72,7 +75,10 @@ def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None
     shift, spread = label_scale(job.task, job.labels("train"))
     made.shift.fill_(shift)
     made.spread.fill_(spread)
-    made.load_probe(probe.weight, probe.bias, probe.mean, probe.scale)
+    # A feature that hardly varies before training would be blown up as soon as it moves: it gets a larger unit, and
+    # its weights with it, so that the head computes the same.
+    scale = probe.scale.clamp(min=LEAST_SCALE * float(probe.scale.square().mean().sqrt()))
+    made.load_probe(probe.weight * (scale / probe.scale), probe.bias, probe.mean, scale)
     if head == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(job.options.seed, "head", fold))
