@@ -164,10 +164,11 @@ def main() -> None:
         kept["pretraining"] = pretrained(folder)
         kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
         have = {(r["cell"], r["seed"]) for r in kept["rows"]}
-        for seed in range(8):
-            for name, (carried, options, seeds) in CELLS.items():
-                if seed >= seeds or (name, seed) in have:
-                    continue
+        # Rows of many seeds first: they carry the claim.
+        todo = [(-seeds, seed, name) for name, (*_, seeds) in CELLS.items() for seed in range(seeds)]
+        for _, seed, name in sorted(todo, key=lambda t: t[:2]):
+            carried, options, _ = CELLS[name]
+            if (name, seed) not in have:
                 row = run(f"run:{folder}" if carried else SCRATCH, seed, options)
                 kept["rows"].append({"cell": name, "seed": seed, **row})
                 STORE.write_text(json.dumps(kept, indent=1) + "\n")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headstart.cli.config_file import read_config
 from headstart.core.errors import ConfigError
+from headstart.store.runfolder import as_yaml
 
 KNOWN = ("epochs", "image_size", "label", "lr")
 
@@ -64,6 +64,7 @@ def test_a_missing_file_a_folder_and_bytes_are_mistakes(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, max_examples=50)
+@example({"label": "a\x85b"})
 @given(
     st.dictionaries(
         st.sampled_from(KNOWN),
@@ -72,7 +73,7 @@ def test_a_missing_file_a_folder_and_bytes_are_mistakes(tmp_path: Path) -> None:
 )
 def test_what_yaml_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, content: dict) -> None:
     path = tmp_path_factory.mktemp("config") / "run.yaml"
-    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    path.write_text(as_yaml(content), encoding="utf-8")
     assert read_config(path, KNOWN) == content
 
 

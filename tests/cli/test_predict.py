@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
 from headstart.cli import predict
+from headstart.verbs.predict_table import with_predictions, write_table
 
 CLASSES = [
     {
@@ -25,15 +27,15 @@ SEVERAL = [
 ]
 
 
-def as_csv(rows: list[dict], top: int, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
-    predict._write_csv(rows, top)
-    shown = capsys.readouterr().out
+def as_csv(rows: list[dict], top: int, path: Path) -> list[dict[str, str]]:
+    write_table(with_predictions([Path(row["id"]) for row in rows], rows, top), path)
+    shown = path.read_text()
     assert "\r" not in shown
     return list(csv.DictReader(io.StringIO(shown)))
 
 
-def test_csv_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    first, broken = as_csv(CLASSES, 2, capsys)
+def test_csv_of_classes(tmp_path: Path) -> None:
+    first, broken = as_csv(CLASSES, 2, tmp_path / "a.csv")
     assert first == {
         "id": "new/a,b.jpg",
         "predicted": "rose",
@@ -45,14 +47,14 @@ def test_csv_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
     assert (broken["predicted"], broken["error"]) == ("", "truncated")
 
 
-def test_csv_with_more_asked_than_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    first, broken = as_csv(CLASSES, 4, capsys)
+def test_csv_with_more_asked_than_there_are(tmp_path: Path) -> None:
+    first, broken = as_csv(CLASSES, 4, tmp_path / "a.csv")
     assert (first["class_2"], first["class_3"], first["probability_4"]) == ("daisy", "", "")
     assert broken["error"] == "truncated"
 
 
-def test_csv_of_numbers_keeps_their_precision(capsys: pytest.CaptureFixture[str]) -> None:
-    assert as_csv(NUMBERS, 1, capsys) == [{"id": "a.png", "predicted": "12.3456", "confidence": "", "error": ""}]
+def test_csv_of_numbers_keeps_their_precision(tmp_path: Path) -> None:
+    assert as_csv(NUMBERS, 1, tmp_path / "a.csv") == [{"id": "a.png", "predicted": "12.3456"}]
 
 
 @pytest.mark.parametrize(

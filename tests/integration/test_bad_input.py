@@ -231,7 +231,7 @@ def test_predict_and_evaluate_refuse_too(here: Any, shapes: ModuleType, tmp_path
         (("predict", "run", "p", "--csv", "--json"), "both"),
         (("predict", "run", "p", "--device", "tpu"), "tpu"),
         (("evaluate", "run", "gone"), "gone"),
-        (("evaluate", "run", "run"), "one class"),
+        (("evaluate", "run", "run"), "The model knows: box, disc"),
         (("report", "p"), "not a run folder"),
         (("resume", "p"), "not a run folder"),
     ):

@@ -19,6 +19,15 @@ from headstart.store.atomic import store_error, write_json, write_text
 from headstart.store.tensors import load_tree, save_tree
 
 
+def as_yaml(content: Any) -> str:
+    """YAML that reads back as what was written, in readable letters where that is safe.
+
+    PyYAML writes U+0085 (next line) as it stands when asked for plain Unicode, and reads it back as a space.
+    """
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return text if "\x85" not in text else yaml.safe_dump(content, sort_keys=False)
+
+
 class RunFolder:
     """Paths and writers of one run.
 
@@ -116,7 +125,7 @@ class RunFolder:
             (self.path / ".lock").unlink(missing_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
-        write_text(self.config, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        write_text(self.config, as_yaml(config))
 
     def read_config(self) -> dict[str, Any]:
         return yaml.safe_load(self.config.read_text(encoding="utf-8"))
