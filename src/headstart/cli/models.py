@@ -45,7 +45,7 @@ def command(
 
 
 def _indented(text: str) -> str:
-    return fill(text, 40, initial_indent="  ", subsequent_indent="  ")
+    return fill(text, 34, initial_indent="  ", subsequent_indent="  ")
 
 
 def _millions(parameters: int | None) -> str:

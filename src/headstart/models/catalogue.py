@@ -1,10 +1,11 @@
-"""What `headstart models` lists: sample weights, and timm's and transformers' models found in the hub's cache."""
+"""What `headstart models` lists: sample weights, own architectures, and models found in the hub's cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from headstart.models.reference import OWN
 from headstart.models.torchvision_import import prepare_torchvision
 from headstart.models.weights import SAMPLE_TEXTS, SAMPLE_WEIGHTS, is_fetched
 
@@ -50,6 +51,18 @@ def list_models(query: str | None = None, everything: bool = False) -> list[dict
             "offline": is_fetched(name),
         }
         for name, entry in SAMPLE_TEXTS.items()
+    ]
+    rows += [
+        {
+            "reference": f"scratch:{name}",
+            "family": "cnn" if name == "inception-time" else "rnn",
+            "parameters": None,
+            "image_size": None,
+            "source": what,
+            "licence": None,
+            "offline": True,
+        }
+        for name, what in OWN.items()
     ]
     rows += _hub_cache()
     if everything:
