@@ -24,6 +24,11 @@ from headstart.train.reader import Reader
 N = 21
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE_LIMIT", "0")
+
+
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     pictures = np.random.default_rng(0).integers(0, 256, (N, 20, 24, 3), dtype=np.uint8)

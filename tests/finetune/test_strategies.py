@@ -18,7 +18,9 @@ from headstart.finetune import Situation, make_strategy
 from headstart.finetune.strategies import epochs_for, rates
 from headstart.finetune.supervised import Supervised
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
+from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
+from headstart.models.opening import open_model
 from headstart.train.loop import MemoryLog, Settings, Trainer, Work
 from headstart.train.modes import make_optimizer, parameter_groups, set_train_mode
 from headstart.train.phase import Phase, Strategy
@@ -26,32 +28,46 @@ from headstart.train.reader import Reader
 from headstart.train.schedule import make_schedule
 
 NAMES = [m.name for m in methods("strategy")]
-NETWORKS = ["test_resnet", "test_vit"]
+NETWORKS = ["test_resnet", "test_vit", "gru"]
+"""A CNN, a Transformer and an RNN."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @cache
-def data() -> Dataset:
-    pictures = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
-    return load_data((pictures, np.arange(16) % 2))
+def data(network: str) -> Dataset:
+    rng = np.random.default_rng(0)
+    if network == "gru":
+        return load_data((rng.normal(size=(16, 9, 2)).astype(np.float32), np.arange(16) % 2), modality="sequence")
+    return load_data((rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8), np.arange(16) % 2))
 
 
-def opened(network: str) -> TracedBackbone:
+def opened(network: str) -> Backbone:
+    if network == "gru":
+        small = {"arch": "layers=3,width=8", "mean": (0.0, 0.0), "std": (1.0, 1.0)}
+        return open_model("scratch:gru", Wanted(modality="sequence", channels=2, **small))
     return open_vision(parse_reference(f"scratch:timm:{network}"), Wanted(size=32))
 
 
-def situation(backbone: TracedBackbone, **chosen: Any) -> Situation:
+def width(network: str) -> int:
+    """Features that the network gives."""
+    backbone = opened(network).eval()
+    batch = Reader({"train": data(network)}, backbone, 0).batch("train", [0], ("plain",))
+    with torch.no_grad():
+        return int(backbone.pool(backbone.run(backbone.begin(batch.views["plain"]))).shape[1])
+
+
+def situation(backbone: Backbone, **chosen: Any) -> Situation:
     sizes = {name: sum(p.numel() for p in ps) for name, ps in backbone.stage_parameters().items()}
     return Situation(sizes, backbone.family, 16, {"epochs": 1, "batch_size": 8, "ema": 0.5, "warmup": 0.0, **chosen})
 
 
 def trained(network: str, phase: Phase) -> tuple[Model, dict[str, torch.Tensor], MemoryLog]:
     backbone = opened(network)
-    model = Model(backbone, {"label": Head(int(backbone.net.num_features), 2)})
+    model = Model(backbone, {"label": Head(width(network), 2)})
     before = {n: t.clone() for n, t in model.state_dict().items()}
     log = MemoryLog()
-    work = Work(phase, [Supervised(data().schema.tasks)])
-    Trainer(model, Reader({"train": data()}, backbone, 0), [work], Settings(), log=log).run()
+    work = Work(phase, [Supervised(data(network).schema.tasks)])
+    Trainer(model, Reader({"train": data(network)}, backbone, 0), [work], Settings(), log=log).run()
     return model, before, log
 
 
@@ -62,7 +78,11 @@ def stage_of_tensor(model: Model) -> dict[str, str]:
         for tensor in (*module.parameters(), *module.buffers()):
             owners.setdefault(id(tensor), stage)
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {n: owners.get(id(t), "head") for n, t in named.items() if n.startswith(("backbone.net", "heads"))}
+    return {
+        n: owners.get(id(t), "head")
+        for n, t in named.items()
+        if n.startswith(("backbone.net", "backbone.rnn", "heads"))
+    }
 
 
 def supervised(strategy: Strategy) -> list[Phase]:
@@ -101,7 +121,7 @@ def test_trains_exactly_what_it_names(network: str, name: str, bn: str) -> None:
 def test_groups_modes_and_decay(network: str, name: str) -> None:
     backbone = opened(network)
     for phase in supervised(make_strategy(name, situation(backbone, weight_decay=0.3))):
-        model = Model(backbone, {"label": Head(int(backbone.net.num_features), 2)})
+        model = Model(backbone, {"label": Head(width(network), 2)})
         groups = parameter_groups(model, phase)
         named = model.groups()
         expected = {id(p): n for n in phase.rates for p in named[n]}
@@ -116,7 +136,7 @@ def test_groups_modes_and_decay(network: str, name: str) -> None:
         for name_, p in model.named_parameters():
             assert p.requires_grad == (id(p) in expected), name_
         model.train()  # as if anything had called it
-        native = {id(m) for m in backbone.net.modules()}
+        native = {id(m) for m in (backbone.net if isinstance(backbone, TracedBackbone) else backbone).modules()}
         set_train_mode(model, phase)
         for stage, module in model.backbone.stages.items():
             if stage not in phase.rates:
@@ -138,6 +158,66 @@ def test_norms_and_biases_keep_their_size_under_decay() -> None:
     for name, p in model.named_parameters():
         shrunk = before[name] * (1 - 0.1 * 0.5) if p.dim() > 1 else before[name]
         assert torch.allclose(p, shrunk, atol=1e-7), name
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_strategy_means_the_same_for_every_family(network: str, name: str) -> None:
+    """What is trained in which order, and that earlier stages are slower by one factor, hold on any stages."""
+    backbone = opened(network)
+    stages = list(backbone.stages)
+    strategy = make_strategy(name, situation(backbone, lr=1.0, layer_decay=0.5, epochs=10, spare=0.0))
+    trained = [[s for s in stages if s in phase.rates] for phase in supervised(strategy)]
+    top = [stages[len(stages) - k :] for k in range(min(4, len(stages) - 1) + 1)]
+    assert (
+        trained
+        == {
+            "probe": [],
+            "partial": [stages[-2:]],
+            "full": [stages],
+            "lp-ft": [stages],
+            "gradual": [*top, stages],
+            "ulmfit": [*top, stages],
+        }[name]
+    )
+    for phase, named in zip(supervised(strategy), trained, strict=True):
+        assert [phase.rates[s] for s in reversed(named)] == [0.5**i for i in range(len(named))]
+        assert phase.rates["head"] == (0.1 if name == "lp-ft" else 3.0)
+    assert strategy.head == ("probe" if name in ("probe", "lp-ft") else "random")
+
+
+def test_ulmfit_is_the_paper_s_recipe() -> None:
+    """Howard & Ruder 2018: rates / 2.6 a layer, slanted triangles with cut .1 and ratio 32, one layer more a phase."""
+    s = Situation(dict.fromkeys(("embedding", "rnn.0", "rnn.1", "rnn.2"), 10), "rnn", 500)
+    first, *others = make_strategy("ulmfit", s).phases
+    assert (first.objective, first.name) == ("pretraining", "target texts")
+    assert "head" not in first.rates
+    for phase in (first, others[-1]):
+        rates_ = [phase.rates[name] for name in s.stages]
+        assert [b / a for a, b in itertools.pairwise(rates_)] == pytest.approx([2.6] * 3)
+    for phase in (first, *others):
+        factor = make_schedule(phase.schedule, phase.warmup)
+        assert (factor(0.0), factor(0.1), factor(1.0)) == pytest.approx((1 / 32, 1.0, 1 / 32))
+
+
+def test_a_transformer_on_few_samples_gets_steps_warm_up_and_layer_wise_rates() -> None:
+    """Mosbach et al. 2021 and Zhang et al. 2021: hundreds of steps however few samples, a tenth of them warm-up."""
+    names = [f"layer.{i}" for i in range(6)]
+    (phase,) = make_strategy("full", Situation(dict.fromkeys(names, 10), "transformer", 100)).phases
+    steps = phase.epochs * -(-100 // phase.batch_size)
+    assert steps >= 400
+    assert phase.warmup == 0.1
+    ratios = [phase.rates[a] / phase.rates[b] for a, b in itertools.pairwise(names)]
+    assert ratios == pytest.approx([0.9] * 5)
+
+
+def test_the_optimizer_corrects_the_bias_of_its_moments() -> None:
+    """The first step of Adam with correction is the rate itself, whatever the gradient's size; without, a third."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = make_optimizer([{"params": [weight], "lr": 0.5, "weight_decay": 0.0}], torch.device("cpu"))
+    weight.grad = torch.tensor([1e-3])
+    optimizer.step()
+    assert weight.item() == pytest.approx(-0.5, rel=1e-4)
 
 
 def test_shapes_of_the_strategies() -> None:

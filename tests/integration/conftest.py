@@ -78,6 +78,26 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
     return run
 
 
+@pytest.fixture
+def refused(here: Here, tmp_path: Path) -> Callable[..., str]:
+    """`refused(ARGUMENTS...)`: the message of a refused fit, after checking that it is one and leaves no run."""
+
+    def run(*arguments: object) -> str:
+        before = sorted(p for p in tmp_path.rglob("*"))
+        said = here(*arguments)
+        assert said.code == 2, said
+        assert said.out == ""
+        error = said.err[said.err.index("Error: ") :]
+        assert "Traceback" not in said.err
+        what, *hint = error.strip().splitlines()
+        assert what.endswith((".", ":", "?")), what
+        assert hint, f"no word on what to do: {error}"
+        assert sorted(p for p in tmp_path.rglob("*")) == before
+        return error
+
+    return run
+
+
 def environment(**more: str) -> dict[str, str]:
     """Of a process of its own: this source, one thread."""
     return {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", **more}

@@ -19,26 +19,6 @@ from safetensors.torch import save_file
 QUICK = ("--model", "scratch:timm:test_resnet", "--image-size", "32", "--stage", "last", "--epochs", "1")
 
 
-@pytest.fixture
-def refused(here: Any, tmp_path: Path) -> Callable[..., str]:
-    """`refused(ARGUMENTS...)`: the message of a refused fit, after checking that it is one and leaves no run."""
-
-    def run(*arguments: object) -> str:
-        before = sorted(p for p in tmp_path.rglob("*"))
-        said = here(*arguments)
-        assert said.code == 2, said
-        assert said.out == ""
-        error = said.err[said.err.index("Error: ") :]
-        assert "Traceback" not in said.err
-        what, *hint = error.strip().splitlines()
-        assert what.endswith((".", ":", "?")), what
-        assert hint, f"no word on what to do: {error}"
-        assert sorted(p for p in tmp_path.rglob("*")) == before
-        return error
-
-    return run
-
-
 def test_data_that_are_none(refused: Callable[..., str], shapes: ModuleType, tmp_path: Path) -> None:
     assert "nowhere" in refused("fit", "nowhere", *QUICK)
     assert "no-table.csv" in refused("fit", "no-table.csv", *QUICK)

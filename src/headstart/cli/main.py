@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from headstart import __version__
 from headstart.cli import (
+    cache,
     demo,
     doctor,
     evaluate,
@@ -28,7 +29,7 @@ from headstart.cli import (
 )
 from headstart.core.errors import ConfigError, did_you_mean
 
-LATER = ("adapt", "rank", "check", "shift", "compare", "export", "cache")
+LATER = ("adapt", "rank", "check", "shift", "compare", "export")
 """Commands that are planned and not there yet; typing one says so."""
 
 QUIET = {
@@ -103,6 +104,7 @@ app.command("report", rich_help_panel=_USE)(report.command)
 app.command("models", rich_help_panel=_LOOK)(models.command)
 app.command("methods", rich_help_panel=_LOOK)(methods.command)
 app.command("samples", rich_help_panel=_LOOK)(samples.command)
+app.command("cache", rich_help_panel=_LOOK)(cache.command)
 app.command("doctor", rich_help_panel=_LOOK)(doctor.command)
 
 

@@ -44,7 +44,10 @@ def print_outcome(run: Any, as_json: bool) -> None:
     guard = run.data.get("guard") or {}
     if guard.get("verdict"):
         out.print()
-        out.print(f"Does transfer pay? {guard['verdict']}. {guard.get('text', '')}".rstrip())
+        pays = "the network" if run.data["model"]["reference"].startswith("scratch:") else "transfer"
+        out.print(f"Does {pays} pay? {guard['verdict']}. {guard.get('text', '')}".rstrip())
+    if said := _cut_off(run.data["data"].get("lengths") or {}):
+        out.print(f"Note: {said}")
     warnings = [n["text"] for n in _notes(run.data) if n["level"] == "warning"]
     for text in dict.fromkeys(warnings):
         out.print(f"Note: {text}")
@@ -94,6 +97,17 @@ def _value(metric: Mapping[str, float | None] | None) -> str:
 
 def _notes(data: Mapping[str, Any]) -> list[dict[str, str]]:
     return [*data.get("notes", []), *data["data"].get("notes", []), *data["model"].get("notes", [])]
+
+
+def _cut_off(lengths: Mapping[str, Any]) -> str:
+    """How much of the training texts does not enter the network; "" where all does."""
+    if not lengths.get("truncated"):
+        return ""
+    whole = "" if lengths["long"] == "windows" else " --max-length or --long windows lets more in."
+    return (
+        f"{lengths['truncated']:,} of {sum(lengths['counts']):,} training texts are cut off: they lose "
+        f"{lengths['lost_share']:.1%} of all {lengths['unit']}.{whole}"
+    )
 
 
 def _print_places(run: Any) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from headstart.cli import fit_options
 from headstart.cli.output import AsJson, console, number, print_command, print_json, seconds, working
+from headstart.core.words import counted
 
 _DATA, _MODEL, _RUN = "Data", "Model", "Run"
 
@@ -66,7 +67,7 @@ def print_pretraining(run: Any, as_json: bool) -> None:
     done, cost, out = run.data["pretraining"], run.data["cost"], console()
     out.print(
         f"{run.data['data']['name']}: {run.data['model']['reference']}, {done['objective']} on {done['trained_on']}, "
-        f"{done['epochs']} epochs, in {seconds(cost['seconds'])}."
+        f"{counted(done['epochs'], 'epoch')}, in {seconds(cost['seconds'])}."
     )
     if done.get("best") is not None:
         out.print(

@@ -30,20 +30,44 @@ def read_arrays(pictures: Any, labels: Any) -> Raw:
         If the lengths differ or the shapes are no pictures.
     """
     source = as_pictures(pictures)
-    labels = _to_numpy(labels)
-    if len(labels) != len(source):
-        raise DataError(f"There are {len(source)} pictures, but {len(labels)} labels.", "Give one label per picture.")
     notes = Notes()
-    columns: dict[str, Any] = {"label": labels}
-    if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:
-        columns["label"] = labels[:, 0]
-    elif isinstance(labels, np.ndarray) and labels.ndim == 2:
-        if np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
-            notes.info("task", "Each row of labels has exactly one 1: read as one-hot (single-label).")
-            columns["label"] = labels.argmax(axis=1)
-    elif isinstance(labels, np.ndarray) and labels.ndim != 1:
-        raise DataError(f"Labels of shape {labels.shape} are not understood.", "Give (N,) or (N, classes).")
+    columns = {"label": label_column(labels, len(source), "picture", notes)}
     return Raw("arrays", source, [str(i) for i in range(len(source))], columns, notes=notes)
+
+
+def label_column(labels: Any, count: int, one: str, notes: Notes) -> Any:
+    """Labels as a column: (N, 1) is flat, a table in which each row has exactly one 1 is one-hot.
+
+    Parameters
+    ----------
+    labels
+        An array, a tensor, a column of a frame or a list.
+    count, one
+        How many samples there are, and what one is called.
+    notes
+        Receives what was guessed.
+
+    Raises
+    ------
+    DataError
+        If there are not as many labels as samples, or an array is neither (N,) nor (N, classes).
+    """
+    labels = as_numpy(labels)
+    if not hasattr(labels, "__len__") or (isinstance(labels, np.ndarray) and not labels.ndim):
+        raise DataError("The labels are a single value.", f"Give one label per {one}.")
+    if len(labels) != count:
+        many = one if one == "series" else f"{one}s"
+        raise DataError(f"There are {count} {many}, but {len(labels)} labels.", f"Give one label per {one}.")
+    if not isinstance(labels, np.ndarray):
+        return labels
+    if labels.ndim not in (1, 2):
+        raise DataError(f"Labels of shape {labels.shape} are not understood.", "Give (N,) or (N, classes).")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return labels[:, 0]
+    if labels.ndim == 2 and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
+        notes.info("task", "Each row of labels has exactly one 1: read as one-hot (single-label).")
+        return labels.argmax(axis=1)
+    return labels
 
 
 def as_pictures(pictures: Any) -> PictureSource:
@@ -54,7 +78,7 @@ def as_pictures(pictures: Any) -> PictureSource:
     DataError
         If the shape is no pictures' shape, or cannot be told apart.
     """
-    pictures = _to_numpy(pictures)
+    pictures = as_numpy(pictures)
     if not isinstance(pictures, np.ndarray) or pictures.dtype == object:
         return CellSource(pictures)
     if pictures.ndim == 3:
@@ -81,7 +105,8 @@ def _scaled(pictures: np.ndarray, known: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _to_numpy(values: Any) -> Any:
+def as_numpy(values: Any) -> Any:
+    """Tensors and columns of frames as arrays; anything else as it is."""
     if hasattr(values, "detach"):
         return values.detach().cpu().numpy()
     if hasattr(values, "to_numpy"):

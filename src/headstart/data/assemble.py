@@ -133,18 +133,20 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
         ids += [f"{part}:{name}" for name in extra.ids]
     notes = Notes()
     for each in raws:
-        notes.extend(each.notes)
+        # How a part that is given apart would be split does not matter.
+        notes.extend(each.notes if each is raw else Notes([n for n in each.notes.items if n.topic != "recordings"]))
     return Raw(
         raw.name,
         ConcatSource([each.source for each in raws]),
         ids,
         columns={name: _joined([each.columns[name] for each in raws]) for name in raw.columns},
         classes=_common_classes(raws),
-        groups=_all_or_none([each.groups for each in raws]),
+        groups=_groups(raws),
         times=_all_or_none([each.times for each in raws]),
         parts=np.concatenate(parts),
         inputs=raw.inputs,
         period=raw.period,
+        reading=raw.reading,
         empty_classes=raw.empty_classes,
         notes=notes,
     )
@@ -240,6 +242,13 @@ def _common_classes(raws: list[Raw]) -> dict[str, Any]:
     return found
 
 
+def _groups(raws: list[Raw]) -> Any:
+    """Groups of all parts; samples of a part without groups have none, which leaves those of the others together."""
+    if all(raw.groups is None for raw in raws):
+        return None
+    return [group for raw in raws for group in (raw.groups if raw.groups is not None else [None] * len(raw.source))]
+
+
 def _all_or_none(columns: list[Any]) -> Any:
-    """A column of groups or times counts only where every part has it."""
+    """A column of times counts only where every part has it."""
     return None if any(c is None for c in columns) else [value for column in columns for value in column]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from headstart.core.errors import DataError
 from headstart.data.arrays import as_pictures
@@ -24,7 +25,7 @@ from headstart.data.series_tables import SeriesColumns, read_series_table
 from headstart.data.source import RowsSource
 from headstart.data.table_files import TABLE_SUFFIXES, open_table
 from headstart.data.tables import Columns, read_unlabelled
-from headstart.data.texts import TEXT_SUFFIXES, TextFileSource, TextSource
+from headstart.data.texts import TEXT_SUFFIXES, TextFileSource, TextSource, as_columns
 
 _SUFFIXES = {*TABLE_SUFFIXES, *TEXT_SUFFIXES, *SERIES_SUFFIXES}
 
@@ -35,13 +36,15 @@ def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str], reading:
         return Raw(inputs.name, RowsSource(inputs.content.source, inputs.rows), inputs.ids, inputs=columns)
     if isinstance(inputs, str | Path):
         inputs = [inputs]
+    if isinstance(inputs, pd.Series) or (modality == "text" and isinstance(inputs, np.ndarray)):
+        inputs = list(inputs)
     table = as_table(inputs)
     if table is not None:
         return _of_table(table, type(inputs).__name__, modality, columns, reading, Path())
     if modality == "sequence" and not _are_paths(inputs):
         return read_series_arrays(inputs)
     if modality == "text" and isinstance(inputs, Sequence) and not _are_paths(inputs):
-        return Raw("texts", text_list(inputs), _numbered(len(inputs)))
+        return Raw("texts", TextSource(as_columns(inputs)), _numbered(len(inputs)))
     if isinstance(inputs, np.ndarray) or hasattr(inputs, "detach"):
         pictures = as_pictures(inputs)
         return Raw("arrays", pictures, _numbered(len(pictures)))
@@ -54,19 +57,14 @@ def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str], reading:
     if len(inputs) == 1 and (raw := _one(str(inputs[0]), modality, columns, reading)) is not None:
         return raw
     if modality == "sequence":
+        for item in inputs:
+            _expand(str(item), SERIES_SUFFIXES)  # says which is not there
         raise DataError(
             "Series are read from one file at a time.", f"Name one: {' '.join(SERIES_SUFFIXES)} or a table."
         )
     paths = [path for item in inputs for path in _expand(str(item), SUFFIXES[modality])]
     source = FileSource(paths) if modality == "image" else TextFileSource(paths)
     return Raw(source.many, source, _unique([path.as_posix() for path in paths]))
-
-
-def text_list(texts: Sequence[Any]) -> TextSource:
-    """Texts, or pairs of texts, given as a list."""
-    if len(texts) and isinstance(texts[0], tuple | list):
-        return TextSource([[pair[0] for pair in texts], [pair[1] for pair in texts]])
-    return TextSource([texts])
 
 
 def _are_paths(inputs: Any) -> bool:
@@ -80,10 +78,14 @@ def _are_paths(inputs: Any) -> bool:
 
 def _is_path(text: str) -> bool:
     """Whether a text is meant as a path: it is there, or ends like a file that Headstart reads."""
-    if len(text) > 1024 or "\n" in text:
+    if not text or len(text) > 1024 or "\n" in text:
         return False
     named = Path(text).suffix.lower() in _SUFFIXES and " " not in Path(text).name
-    return named or text.startswith("sample:") or Path(text).expanduser().exists()
+    try:
+        return named or text.startswith("sample:") or Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        # Too long for a name, "~nobody", or with characters that no name has: a text.
+        return False
 
 
 def _one(text: str, modality: Modality, columns: Sequence[str], reading: Mapping[str, str]) -> Raw | None:
@@ -105,7 +107,9 @@ def _of_table(
     table: Any, name: str, modality: Modality, columns: Sequence[str], reading: Mapping[str, str], root: Path
 ) -> Raw:
     if modality == "sequence":
-        columns_of = replace(SeriesColumns(channels=tuple(columns)), **dict[str, Any](reading))
+        # Where recordings were told apart by a group, what is new may well be one recording without that column.
+        kept = {k: v for k, v in reading.items() if k != "id" or v in table.names or "window" not in reading}
+        columns_of = replace(SeriesColumns(channels=tuple(columns)), **dict[str, Any](kept))
         return read_series_table(table, name, columns_of, labelled=False)
     if modality == "text":
         return read_unlabelled(table, name, Columns(modality, text=tuple(columns)), root)

@@ -15,7 +15,7 @@ from headstart.data.assemble import assemble, channels_of, combine
 from headstart.data.dataset import Content, Dataset
 from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
-from headstart.data.objects import are_texts, as_table, read_object, read_texts
+from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
 from headstart.data.schema import Modality, Schema
@@ -196,12 +196,14 @@ def read_raw(source: Any, options: LoadOptions) -> Raw:
     if isinstance(source, tuple) and len(source) == 2:
         if options.modality == "sequence":
             return read_series_arrays(*source)
-        if are_texts(source[0]):
+        if options.modality == "text" or (options.modality is None and are_texts(source[0])):
             return read_texts(*source)
         return read_arrays(*source)
-    table = as_table(source)
-    if table is not None and is_series(options):
-        return read_series_table(table, type(source).__name__, _series_columns(options))
+    if is_series(options):
+        if is_table_dict(source):
+            return read_parts(source, lambda table: read_raw(table, options))
+        if (table := as_table(source)) is not None:
+            return read_series_table(table, type(source).__name__, _series_columns(options))
     return read_object(source, _columns(options))
 
 
@@ -237,14 +239,21 @@ def _check_columns(source: Any, options: LoadOptions) -> None:
     """Only tables have columns; a group that was asked for and not kept together would be a leak."""
     path = Path(source).expanduser() if isinstance(source, str | Path) else None
     sample = isinstance(source, str) and source.startswith("sample:")
-    if not (sample or isinstance(source, tuple) or (path is not None and path.is_dir())):
+    files = path is not None and path.suffix.lower() in SERIES_SUFFIXES
+    if not (sample or files or isinstance(source, tuple) or (path is not None and path.is_dir())):
         return
-    what = "samples" if sample else "folders" if path is not None else "arrays"
+    what = "samples" if sample else "such files" if files else "folders" if path is not None else "arrays"
     for name in ("image", "text", "series", "id", "time", "label", "labels", "group", "split_by"):
         if getattr(options, name):
             raise ConfigError(
                 f"{name} names a column ({getattr(options, name)!r}), and {what} have none.",
-                "Give a table of pictures (CSV, JSONL, Parquet or a pandas frame) with that column.",
+                "Give a table (CSV, JSONL, Parquet or a pandas frame) with that column.",
+            )
+    for name in ("window", "stride"):
+        if getattr(options, name):
+            raise ConfigError(
+                f"{name} cuts recordings, and {what} hold series that are cut already.",
+                "Give a table with a row per time step.",
             )
 
 
@@ -254,6 +263,8 @@ def _columns(options: LoadOptions) -> Columns:
 
 
 def _series_columns(options: LoadOptions) -> SeriesColumns:
+    if options.split_by:
+        raise ConfigError("Series are not split by time.", "Keep recordings together with --group, or give --test.")
     labels = options.labels or ((options.label,) if options.label else ())
     return SeriesColumns(
         options.series, options.id, options.time, labels, options.group, options.window, options.stride
@@ -270,6 +281,8 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
         if isinstance(value := getattr(options, field), str):
             columns: dict[str, Any] = {field: tuple(name.strip() for name in value.split(","))}
             options = replace(options, **columns)
+    if len(options.text) > 2:
+        raise ConfigError(f"text names {len(options.text)} columns.", "Name one, or two for pairs.")
     if options.label and options.labels:
         raise ConfigError("Both label and labels are given.", "Name one label column, or several with labels.")
     if options.bad_samples not in ("skip", "refuse"):

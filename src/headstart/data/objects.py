@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from headstart.core.errors import DataError
 from headstart.core.notes import Notes
 from headstart.core.progress import progress
+from headstart.data.arrays import label_column
 from headstart.data.assemble import combine
 from headstart.data.facts import Facts, facts_of_array
 from headstart.data.folders import PART_NAMES
@@ -19,7 +20,7 @@ from headstart.data.picture_sources import PictureSource, read_cell
 from headstart.data.pictures import PICTURE_SUFFIXES, BadPicture
 from headstart.data.raw import Raw
 from headstart.data.tables import ArrowTable, Columns, FrameTable, Table, read_table
-from headstart.data.texts import TextSource
+from headstart.data.texts import TextSource, as_columns, is_absent
 
 ACCEPTED = (
     "Accepted: a folder, a table file, (x, y) arrays, a pandas frame, a datasets.Dataset or DatasetDict, "
@@ -35,8 +36,8 @@ def read_object(source: Any, columns: Columns) -> Raw:
     DataError
         If it is none of the accepted kinds.
     """
-    if _is_table_dict(source):
-        return _read_parts(source, columns)
+    if is_table_dict(source):
+        return read_parts(source, lambda table: read_object(table, columns))
     table = as_table(source)
     if table is not None:
         return read_table(table, type(source).__name__, columns, Path())
@@ -128,24 +129,22 @@ def is_text(value: Any) -> bool:
 
 def are_texts(values: Any) -> bool:
     """Whether a collection holds texts."""
-    first = next((v for v in values if v is not None), None) if isinstance(values, list | tuple | np.ndarray) else None
-    return is_text(first)
+    if not isinstance(values, list | tuple | np.ndarray | pd.Series):
+        return False
+    return is_text(next((value for value in values if not is_absent(value)), None))
 
 
 def read_texts(texts: Sequence[Any], labels: Any) -> Raw:
-    """Texts (or pairs of them) and labels, as two lists.
+    """Texts (or pairs of them) and labels, as two lists, arrays or columns of frames.
 
     Raises
     ------
     DataError
         If the lengths differ.
     """
-    if len(texts) != len(labels):
-        raise DataError(f"There are {len(texts)} texts, but {len(labels)} labels.", "Give one label per text.")
-    first = next(text for text in texts if text is not None)
-    columns = [texts] if isinstance(first, str) else [[t[0] for t in texts], [t[1] for t in texts]]
-    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    return Raw("texts", TextSource(columns), [str(i) for i in range(len(texts))], {"label": values})
+    source, notes = TextSource(as_columns(list(texts))), Notes()
+    columns = {"label": label_column(labels, len(source), "text", notes)}
+    return Raw("texts", source, [str(i) for i in range(len(source))], columns, notes=notes)
 
 
 def _text_items(items: Any) -> Raw:
@@ -212,19 +211,20 @@ def _are_indices(labels: Any, names: Sequence[Any] | None) -> bool:
     return all(isinstance(label, int) and 0 <= label < len(names) for label in known)
 
 
-def _is_table_dict(source: Any) -> bool:
+def is_table_dict(source: Any) -> bool:
+    """Whether this is a dictionary of tables, one for each part."""
     return isinstance(source, Mapping) and bool(source) and all(as_table(t) is not None for t in source.values())
 
 
-def _read_parts(tables: Mapping[str, Any], columns: Columns) -> Raw:
-    """A dictionary of tables: train, validation and test."""
+def read_parts(tables: Mapping[str, Any], read: Callable[[Any], Raw]) -> Raw:
+    """A dictionary of tables: train, validation and test, each read by `read`."""
     if len(tables) == 1:
-        return read_object(next(iter(tables.values())), columns)
+        return read(next(iter(tables.values())))
     parts = {PART_NAMES.get(str(name).lower(), ""): table for name, table in tables.items()}
     others = [str(name) for name in tables if str(name).lower() not in PART_NAMES]
     if "train" not in parts:
         raise DataError(f"There is no train part among {', '.join(map(str, tables))}.", "Call one of them 'train'.")
-    raws = {part: read_object(table, columns) for part, table in parts.items() if part}
+    raws = {part: read(table) for part, table in parts.items() if part}
     raw = combine(raws.pop("train"), raws)
     raw.name = type(tables).__name__
     if others:

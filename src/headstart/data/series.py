@@ -82,6 +82,12 @@ def _problem(values: np.ndarray) -> str:
     return ""
 
 
+def as_float32(values: np.ndarray) -> np.ndarray:
+    """Numbers as float32; what is too large for it becomes infinite, which `SeriesSource` refuses by name."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def refuse_empty_channels(series: Sequence[np.ndarray], channels: Sequence[str], name: str) -> None:
     """Refuse data one of whose channels has no value anywhere.
 
@@ -91,6 +97,9 @@ def refuse_empty_channels(series: Sequence[np.ndarray], channels: Sequence[str],
         Naming the channels.
     """
     known = np.zeros(len(channels), bool)
+    if not any(map(len, series)):
+        # Each is refused for its own sake, which says more.
+        return
     for values in series:
         if values.shape[1] == len(known):
             known |= ~np.isnan(values).all(axis=0) if len(values) else False

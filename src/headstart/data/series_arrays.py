@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import DataError
+from headstart.core.notes import Notes
+from headstart.data.arrays import as_numpy, label_column
 from headstart.data.raw import Raw
-from headstart.data.series import SeriesSource, refuse_empty_channels
+from headstart.data.series import SeriesSource, as_float32, refuse_empty_channels
+
+_SHAPES = "Give (N, T, C) or (N, T), or a list of (T, C) or (T,) arrays."
 
 
 def read_series_arrays(x: Any, y: Any = None, name: str = "arrays") -> Raw:
@@ -19,22 +23,19 @@ def read_series_arrays(x: Any, y: Any = None, name: str = "arrays") -> Raw:
     x
         (N, T, C) or (N, T) array or tensor; or a list of (T, C) or (T,) arrays of any lengths.
     y
-        (N,) labels; None for prediction.
+        (N,) labels, or (N, classes) of 0 and 1; None for prediction.
 
     Raises
     ------
     DataError
         If the shapes are no series' shapes, or the lengths differ.
     """
-    series = as_series(x)
-    if y is not None and len(y) != len(series):
-        raise DataError(f"There are {len(series)} series, but {len(y)} labels.", "Give one label per series.")
-    channels = [str(c) for c in range(series[0].shape[1])] if len(series) else []
+    series, notes = as_series(x), Notes()
+    columns = {} if y is None else {"label": label_column(y, len(series), "series", notes)}
+    channels = [str(c) for c in range(series[0].shape[1])] if series else []
     refuse_empty_channels(series, channels, name)
-    labels = y.detach().cpu().numpy() if hasattr(y, "detach") else y
-    columns = {} if y is None else {"label": labels.tolist() if hasattr(labels, "tolist") else list(labels)}
     ids = [str(i) for i in range(len(series))]
-    return Raw(name, SeriesSource(series), ids, columns, inputs=channels)
+    return Raw(name, SeriesSource(series), ids, columns, inputs=channels, notes=notes)
 
 
 def as_series(x: Any) -> list[np.ndarray]:
@@ -45,15 +46,22 @@ def as_series(x: Any) -> list[np.ndarray]:
     DataError
         If an entry is neither (T,) nor (T, C).
     """
-    rows = x.detach().cpu().numpy() if hasattr(x, "detach") else x
+    rows = as_numpy(x)
+    if isinstance(rows, np.ndarray) and rows.dtype != object and rows.ndim not in (2, 3):
+        raise DataError(f"An array of shape {rows.shape} holds no series.", _SHAPES)
+    if not hasattr(rows, "__len__"):
+        raise DataError(f"A {type(x).__name__} holds no series.", _SHAPES)
     made = []
     for i, row in enumerate(rows):
         try:
-            values = np.asarray(row.detach().cpu() if hasattr(row, "detach") else row, dtype=np.float32)
+            values = np.asarray(as_numpy(row))
+            if values.dtype.kind not in "biufOUS":
+                raise TypeError(values.dtype)
+            values = as_float32(values if values.dtype.kind in "biuf" else values.astype(np.float64))
         except (ValueError, TypeError):
-            raise DataError(f"Series {i} is no array of numbers.", "Give (T, C) or (T,) arrays.") from None
+            raise DataError(f"Series {i} is no array of numbers.", _SHAPES) from None
         values = values[:, None] if values.ndim == 1 else values
         if values.ndim != 2:
-            raise DataError(f"Series {i} has the shape {values.shape}.", "Give (T, C) or (T,) arrays.")
+            raise DataError(f"Series {i} has the shape {values.shape}.", _SHAPES)
         made.append(values)
     return made

@@ -19,7 +19,7 @@ def _members(problem: str) -> tuple[str, str]:
 def _read(problem: str) -> Raw:
     train, test = _members(problem)
     paths = fetch_members(AEON, {train: None, test: None})
-    return join_ts([read_ts(paths[train]), read_ts(paths[test])], [train, test], problem)
+    return join_ts([read_ts(paths[train]), read_ts(paths[test])], problem)
 
 
 def _sample(name: str, problem: str, samples: int, classes: int, what: str) -> SampleInfo:

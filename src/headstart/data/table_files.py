@@ -40,12 +40,19 @@ def open_table(path: Path) -> ArrowTable:
             table = _read(path, str(cache_dir() / "tables"))
     except (datasets.exceptions.DatasetsError, OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        # The library has no data set without rows.
+        if "corresponds to no data" in reason[0]:
+            raise _no_rows(path) from None
         raise DataError(
             f"{path} cannot be read as {path.suffix[1:].upper()}: {reason[0].rstrip('.')}.", "Check the file."
         ) from error
     if not len(table):
-        raise DataError(f"{path} has no rows.", "Give a table with a header line and rows.")
+        raise _no_rows(path)
     return ArrowTable(table)
+
+
+def _no_rows(path: Path) -> DataError:
+    return DataError(f"{path} has no rows.", "Give a table with a header line and rows.")
 
 
 def _check_encoding(path: Path) -> None:

@@ -6,7 +6,8 @@ How a column is read when nobody said (`task="auto"`):
 * lists, or texts with `|` between names (or `,` or `;` where most names occur in several different cells):
   multi-label;
 * numbers with fractions and more than 10 different values: regression;
-* whole numbers with more than 20 different values that are also more than a tenth of the rows: regression;
+* whole numbers with more than 20 different values that are also more than a tenth of the rows: regression, unless
+  almost all differ and the column is called like an id;
 * everything else: single-label.
 """
 
@@ -30,6 +31,8 @@ MOST_FRACTIONAL_CLASSES = 10
 MOST_INTEGER_CLASSES = 20
 ID_SHARE = 0.9
 _ID_ROWS = 20
+_ID_NAME = re.compile(r"(?i:^(id|idx|index|key|row|nr|no)$|[_\W](id|idx|key)$)|[a-z]I[dD]$")
+"""Numbers of which each row has its own may be measured; in a column of such a name they are an id."""
 
 
 def sort_classes(names: Iterable[str]) -> list[str]:
@@ -176,6 +179,8 @@ def _guess(name: str, present: pd.Series, notes: Notes) -> TaskKind:
             notes.info("task", f"{name!r} holds {distinct} different numbers: read as regression.")
             return "regression"
         if whole and distinct > max(MOST_INTEGER_CLASSES, len(numbers) / 10):
+            if _ID_NAME.search(name) and len(numbers) >= _ID_ROWS and distinct > ID_SHARE * len(numbers):
+                raise _looks_like_id(name, distinct, present)
             notes.info("task", f"{name!r} holds {distinct} different whole numbers: read as regression.")
             return "regression"
         notes.info("task", f"{name!r} holds {distinct} different numbers: read as classes (single-label).")
@@ -267,9 +272,13 @@ def _indices_given(column: pd.Series, classes: Sequence[str]) -> np.ndarray:
 def _refuse_ids(name: str, texts: pd.Series) -> None:
     distinct = texts.nunique()
     if len(texts) >= _ID_ROWS and distinct > ID_SHARE * len(texts):
-        example = re.sub(r"\s+", " ", str(texts.iloc[0]))[:40]
-        raise DataError(
-            f"{name!r} has {distinct} different values in {len(texts)} rows (such as {example!r}): "
-            "it looks like an id, not a label.",
-            "Name the label column with label=, or say task='single-label' if these are classes.",
-        )
+        raise _looks_like_id(name, distinct, texts)
+
+
+def _looks_like_id(name: str, distinct: int, values: pd.Series) -> DataError:
+    example = re.sub(r"\s+", " ", str(values.iloc[0]))[:40]
+    return DataError(
+        f"{name!r} has {distinct} different values in {len(values)} rows (such as {example!r}): "
+        "it looks like an id, not a label.",
+        "Name the label column with label=, or say task= ('single-label', 'regression') if this is one.",
+    )

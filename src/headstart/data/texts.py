@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 
+from headstart.core.errors import DataError
 from headstart.core.progress import progress
 from headstart.data.source import BadSample, Source
 
@@ -171,9 +172,31 @@ def plain(text: str) -> str:
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold()
 
 
+def as_columns(texts: Sequence[Any]) -> list[Sequence[Any]]:
+    """A list of texts as one column, a list of pairs as two; absent entries stay absent.
+
+    Raises
+    ------
+    DataError
+        If some entries are pairs and others are not.
+    """
+    first = next((text for text in texts if not is_absent(text)), None)
+    if not isinstance(first, tuple | list | np.ndarray):
+        return [texts]
+    for row, pair in enumerate(texts):
+        if not is_absent(pair) and (not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2):
+            raise DataError(f"Entry {row} is not a pair of texts.", "Give (text, text) for every sample.")
+    return [[None if is_absent(pair) else pair[side] for pair in texts] for side in (0, 1)]
+
+
+def is_absent(cell: Any) -> bool:
+    """Whether there is nothing: None, NaN, or what pandas has for them."""
+    return cell is None or bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
+
+
 def _text(cell: Any) -> str:
     if isinstance(cell, str):
         return str(cell)
-    if cell is None or (pd.api.types.is_scalar(cell) and pd.isna(cell)):
+    if is_absent(cell):
         return ""
-    raise BadText(f"a {type(cell).__name__} is not a text")
+    raise BadText(f"{str(cell)[:40]!r} is a {type(cell).__name__} and no text")

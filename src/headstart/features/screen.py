@@ -167,10 +167,10 @@ def screen(
         chosen = other if pays else chosen
     last = next(r for r in rows if (r.stage, r.grid) == final and r.size == chosen.size)
     if (chosen.stage, chosen.grid) != (last.stage, last.grid):
-        pooled = f", pooled to {chosen.grid}×{chosen.grid}" if chosen.grid > 1 else ""
+        pooled = f", pooled to {chosen.grid}×{chosen.grid}," if chosen.grid > 1 else ""
         reasons.insert(
             0,
-            f"The stage {chosen.stage}{pooled}, probes at {abs(chosen.score):.3f} "
+            f"The stage {chosen.stage}{pooled} probes at {abs(chosen.score):.3f} "
             f"({metric}, cross-validated) against {abs(last.score):.3f} for the last layer.",
         )
     return Screening(rows, chosen, last, reasons)

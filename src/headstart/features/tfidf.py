@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ NEVER = -10.0
 _FREQUENT = 200
 _MANY = 5000
 _INNER_FOLDS = 3
+_CHARACTERS: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 3)}
 
 
 @dataclass
@@ -82,7 +85,7 @@ def fit_tfidf(
     known = ~missing(labels)
     given = assignment.numpy()
     folded = bool((given >= 0).any())
-    folds = given if folded else np.where(known, np.arange(len(labels)) % _INNER_FOLDS, -1)
+    folds = given if folded else _inner_folds(labels, known)
     weigh = np.ones(len(labels)) if weights is None else weights.numpy()
     held = np.full((len(strengths), len(labels), task.outputs), np.nan, np.float32)
     if len(strengths) > 1 or folded:
@@ -90,7 +93,7 @@ def fit_tfidf(
             out, fit = np.flatnonzero(folds == fold), np.flatnonzero((folds != fold) & known)
             train = [texts[int(i)] for i in fit]
             counter = _Counter(train)
-            x, z = counter.fit(train), counter.count([texts[int(i)] for i in out])
+            x, z = counter.count(train), counter.count([texts[int(i)] for i in out])
             for k, strength in enumerate(strengths):
                 held[k, out] = _outputs(task, _linear(task, x, labels[fit], weigh[fit], strength), z)
     values = [score(task, metric, labels[known], h[known]) for h in held] if len(strengths) > 1 else [0.0]
@@ -98,7 +101,7 @@ def fit_tfidf(
     every = np.flatnonzero(known)
     train = [texts[int(i)] for i in every]
     counter = _Counter(train)
-    model = _linear(task, counter.fit(train), labels[every], weigh[every], strengths[best])
+    model = _linear(task, counter.count(train), labels[every], weigh[every], strengths[best])
     held_out = held[best] if folded else np.full_like(held[best], np.nan)
     return Tfidf(float(strengths[best]), held_out, task, counter, model)
 
@@ -107,36 +110,42 @@ class _Counter:
     """A vectorizer for texts, or one for each side of pairs; words or characters, by the script."""
 
     def __init__(self, texts: Sequence[Text]) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         self.sides = 1 if isinstance(texts[0], str) else 2
-        characters = unspaced_share(text for side in self._split(texts) for text in side) >= UNSPACED
-        options: dict[str, Any] = (
-            {"analyzer": "char", "ngram_range": (1, 3)}
-            if characters
-            else {"ngram_range": (1, 2 if len(texts) >= _MANY else 1)}
-        )
-        self.vectorizers = [
-            TfidfVectorizer(
-                sublinear_tf=True,
-                min_df=2 if len(texts) >= _FREQUENT else 1,
-                max_features=MOST_FEATURES,
-                dtype=np.float32,
-                **options,
-            )
-            for _ in range(self.sides)
-        ]
-
-    def fit(self, texts: Sequence[Text]) -> Any:
-        sides = zip(self.vectorizers, self._split(texts), strict=True)
-        return _joined([vectorizer.fit_transform(side) for vectorizer, side in sides])
+        sides = self._split(texts)
+        characters = unspaced_share(text for side in sides for text in side) >= UNSPACED
+        least = 2 if len(texts) >= _FREQUENT else 1
+        words = {"min_df": least, "ngram_range": (1, 2 if len(texts) >= _MANY else 1)}
+        ways = [_CHARACTERS | {"min_df": least}, _CHARACTERS] if characters else [words, _CHARACTERS]
+        self.vectorizers = [_vectorizer(side, ways) for side in sides]
 
     def count(self, texts: Sequence[Text]) -> Any:
         sides = zip(self.vectorizers, self._split(texts), strict=True)
-        return _joined([vectorizer.transform(side) for vectorizer, side in sides])
+        return _joined([vectorizer.transform(side) for vectorizer, side in sides if vectorizer is not None])
 
     def _split(self, texts: Sequence[Text]) -> list[list[str]]:
         return [[t if isinstance(t, str) else t[side] for t in texts] for side in range(self.sides)]
+
+
+def _vectorizer(texts: list[str], ways: Sequence[dict[str, Any]]) -> Any:
+    """A fitted vectorizer, the first way that finds anything to count; None where every text is empty."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    for way in ways:
+        vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=MOST_FEATURES, dtype=np.float32, **way)
+        # It refuses texts without a word of two letters, and texts of which no two have a word in common.
+        with suppress(ValueError):
+            return vectorizer.fit(texts)
+    return None
+
+
+def _inner_folds(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(N,) folds with equal shares of each class (of small and of large numbers); -1 where there is no label."""
+    folds = np.full(len(labels), -1)
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(known))
+    if labels.ndim == 1:
+        rows = rows[np.argsort(labels[rows], kind="stable")]
+    folds[rows] = np.arange(len(rows)) % _INNER_FOLDS
+    return folds
 
 
 def _joined(parts: list[Any]) -> Any:
@@ -164,14 +173,18 @@ def _linear(task: Task, x: Any, labels: np.ndarray, weights: np.ndarray, strengt
 def _logistic(x: Any, y: np.ndarray, weights: np.ndarray, strength: float) -> Any:
     """A fitted model of one class; its logit where all samples say the same.
 
-    The dual coordinate descent of liblinear is ten times as fast here as L-BFGS on all classes together.
+    The dual coordinate descent of liblinear is ten times as fast here as L-BFGS on all classes together. Where labels
+    contradict each other and the penalty is weak it may end before it converges; that strength is compared as it is.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     if y.all() or not y.any():
         return -NEVER if y.any() else NEVER
-    solver = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.1, random_state=0)
-    return solver.fit(x, y, sample_weight=weights)
+    solver = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.1, max_iter=300, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return solver.fit(x, y, sample_weight=weights)
 
 
 def _outputs(task: Task, model: Any, x: Any) -> np.ndarray:

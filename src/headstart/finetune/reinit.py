@@ -13,6 +13,20 @@ DEVIATION = 0.02
 """Of the normal distribution that BERT's weights start from (Devlin et al. 2019)."""
 
 
+def check_reinit(backbone: Backbone, count: int) -> None:
+    """Refuse to start all of a network at random.
+
+    Raises
+    ------
+    ConfigError
+        When the network has no more stages than that.
+    """
+    if count >= len(backbone.stages):
+        raise ConfigError(
+            f"The network has {len(backbone.stages)} stages; --reinit {count} would leave none.", "Use fewer."
+        )
+
+
 @torch.no_grad()
 def reinitialise(backbone: Backbone, count: int, seed: int) -> list[str]:
     """Start the last `count` stages at random (Zhang et al. 2021, arXiv 2006.05987, section 5).
@@ -29,9 +43,8 @@ def reinitialise(backbone: Backbone, count: int, seed: int) -> list[str]:
     ConfigError
         When the network has no more stages than that.
     """
+    check_reinit(backbone, count)
     names = list(backbone.stages)
-    if count >= len(names):
-        raise ConfigError(f"The network has {len(names)} stages; --reinit {count} would leave none.", "Use fewer.")
     chosen = names[len(names) - count :]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "reinit"))

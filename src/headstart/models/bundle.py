@@ -151,6 +151,23 @@ def find_bundle(path: Path) -> Path:
     raise StoreError(f"{path} is neither a run nor a bundle.", "Give the folder that `headstart fit` wrote.")
 
 
+def load_predictor(path: Path) -> Bundle:
+    """The bundle of a run folder, or the folder itself, that can predict.
+
+    Raises
+    ------
+    StoreError
+        When there is none, or it has learned no task: the network of a pretraining.
+    """
+    bundle = load_bundle(find_bundle(path))
+    if not bundle.tasks:
+        raise StoreError(
+            f"{path} was pretrained without labels and has learned nothing to predict.",
+            f"Fit it to labelled data first: headstart fit DATA --model run:{path}",
+        )
+    return bundle
+
+
 def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
     """Read a bundle; needs no network.
 
@@ -246,7 +263,7 @@ def _rebuild(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor], wan
         backbone.end_at(meta["ended_at"])
     missing = backbone.load_tensors(tensors)
     if wanted is not None:  # an attention that was asked for anew is learnt anew
-        missing = [name for name in missing if not name.startswith("pooling.")]
+        missing = [name for name in missing if not name.startswith(("pooling.", "headstart.pooling."))]
     if missing:
         raise StoreError(
             f"The bundle lacks tensors of {meta['architecture']}: {', '.join(missing[:4])}.", "Copy it again."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.core.errors import ModelError
+from headstart.core.errors import ConfigError, ModelError
 from headstart.models.backbone import Backbone
 from headstart.models.reference import Reference, parse_reference
 from headstart.models.vision import open_vision
@@ -20,6 +20,10 @@ def open_model(reference: str, wanted: Wanted) -> Backbone:
         When it cannot be opened; the message says what can.
     """
     parsed = parse_reference(reference)
+    if wanted.arch and parsed.kind not in ("own", "file"):
+        raise ConfigError(
+            f"--arch: {reference} brings its own architecture.", "Leave it out; it is for file: and scratch:gru."
+        )
     if parsed.kind != "run":
         return _OPENERS[wanted.modality](parsed, wanted)
     from headstart.models.bundle import find_bundle, load_bundle

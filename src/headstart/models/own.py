@@ -60,8 +60,7 @@ def open_own(reference: Reference, wanted: Wanted) -> Backbone:
     pooling = wanted.pooling
     if pooling == "auto":
         pooling = "mean" if kind is InceptionTimeConfig else "concat"
-    if pooling not in POOLINGS:
-        raise ConfigError(f"{reference} cannot pool positions by {pooling!r}.", f"Use one of {', '.join(POOLINGS)}.")
+    _check_pooling(reference, pooling)
     text = wanted.modality == "text"
     spec = InputSpec(
         modality=wanted.modality,
@@ -97,9 +96,15 @@ def rebuild_own(
     architecture: str, arguments: Mapping[str, Any], spec: InputSpec, provenance: Provenance, folder: Path
 ) -> Backbone:
     """The network of a bundle, its weights not yet loaded."""
+    _check_pooling(folder, spec.pooling)
     config = CONFIGS[spec.modality, architecture](**arguments["config"])
     tokenizer = read_tokenizer(folder) if spec.modality == "text" else None
     return _build(config, architecture, spec, provenance, tokenizer)
+
+
+def _check_pooling(what: object, how: str) -> None:
+    if how not in POOLINGS:
+        raise ConfigError(f"{what} cannot pool positions by {how!r}.", f"Use one of {', '.join(POOLINGS)}.")
 
 
 def _build(

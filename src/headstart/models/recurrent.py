@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from headstart.models.backbone import InputSpec, Provenance, StagedBackbone, State
-from headstart.models.pooling import pool_positions
 from headstart.models.series_backbone import PoolingStage, SeriesBackbone
-from headstart.models.token_backbone import TokenBackbone, mean_of_rows
+from headstart.models.token_backbone import TokenBackbone
 from headstart.models.tokens import Tokenizer
 from headstart.models.vocabulary import WORDS, Carried, carry_over
 
@@ -161,10 +160,16 @@ class TextRecurrent(TokenBackbone, StagedBackbone):
         self.width, self.directions = width, directions
         self.carried: Carried | None = None
 
-    def pool(self, s: State, grid: int = 1) -> Tensor:
-        if grid == 1 and "pooled" not in s and self.directions == 2:
-            return mean_of_rows(pool_positions(s["x"], s["mask"], self.input_spec.pooling, 2), s)
-        return mean_of_rows(s["pooled"], s) if "pooled" in s else super().pool(s, grid)
+    def end_at(self, stage: str) -> TextRecurrent:
+        super().end_at(stage)
+        embedding = self.token_embedding().embedding_dim
+        if stage == "embedding" and embedding != self.width:
+            self.width = embedding
+            if "pooling" in self.stages:
+                pooling = PoolingStage(embedding).to(self.token_embedding().weight.device)
+                self.add_module("pooling", pooling)
+                self.stages = {**self.stages, "pooling": pooling}
+        return self
 
     def token_embedding(self) -> nn.Embedding:
         """The embedding of words."""

@@ -13,8 +13,6 @@ from headstart.data.schema import Sample
 from headstart.models.backbone import InputSpec, Provenance, StagedBackbone, State
 from headstart.models.pooling import AttentionPooling, pool_positions
 
-STEPS_PER_BATCH = 8192
-
 
 class SeriesBackbone(StagedBackbone):
     """Series in, one vector per series out.

@@ -82,15 +82,8 @@ def _open(
             f"{reference} has {positions} positions; {wanted.size} tokens do not fit in.",
             f"Use --max-length {positions}, or less with --long windows.",
         )
-    rows = net.get_input_embeddings().num_embeddings
-    if tokenizer.size > rows:
-        raise ModelError(
-            f"The tokenizer of {reference} has {tokenizer.size} tokens, its network {rows}: they do not fit.",
-            "Take tokenizer and weights from the same model.",
-        )
     how = pooling if wanted.pooling == "auto" else wanted.pooling
-    if how not in POOLINGS:
-        raise ModelError(f"{reference} cannot pool positions by {how!r}.", f"Use one of {', '.join(POOLINGS)}.")
+    _check(reference, net, tokenizer, how)
     spec = InputSpec(
         modality="text",
         channels=0,
@@ -118,7 +111,21 @@ def _open(
 def rebuild_text(arguments: dict[str, Any], spec: InputSpec, provenance: Provenance, folder: Path) -> TextBackbone:
     """The network of a bundle, its weights not yet loaded."""
     prepare_torchvision()
-    return TextBackbone(build_transformers(arguments), read_tokenizer(folder), spec, provenance)
+    net, tokenizer = build_transformers(arguments), read_tokenizer(folder)
+    _check(folder, net, tokenizer, spec.pooling)
+    return TextBackbone(net, tokenizer, spec, provenance)
+
+
+def _check(what: object, net: Any, tokenizer: Tokenizer, pooling: str) -> None:
+    """Refuse a tokenizer whose numbers the network does not know, and a way of pooling that it has not."""
+    rows = net.get_input_embeddings().num_embeddings
+    if tokenizer.size > rows:
+        raise ModelError(
+            f"The tokenizer of {what} has {tokenizer.size} tokens, its network {rows}: they do not fit.",
+            "Take tokenizer and weights from the same model.",
+        )
+    if pooling not in POOLINGS:
+        raise ModelError(f"{what} cannot pool positions by {pooling!r}.", f"Use one of {', '.join(POOLINGS)}.")
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

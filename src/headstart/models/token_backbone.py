@@ -34,6 +34,8 @@ class TokenBackbone(Backbone):
     by_length = True
     tokenizer: Tokenizer
     pooling: AttentionPooling | None
+    directions = 1
+    """Halves of the last dimension that read the text from different ends (2: bidirectional)."""
 
     def settle(self, sample: Sample) -> Sample:
         if isinstance(sample.inputs, np.ndarray):
@@ -73,14 +75,15 @@ class TokenBackbone(Backbone):
         if grid != 1:
             raise ModelError("Only pictures can be pooled to a grid.", "Use grid 1.")
         if "pooled" in s:
-            return s["pooled"]
+            return mean_of_rows(s["pooled"], s)
         how = self.input_spec.pooling
-        return mean_of_rows(pool_positions(s["x"], s["mask"], "mean" if how == "attention" else how), s)
+        rows = pool_positions(s["x"], s["mask"], "mean" if how == "attention" else how, self.directions)
+        return mean_of_rows(rows, s)
 
     def attend(self, s: State) -> State:
         """The stage "pooling": adds the learnt mean."""
         assert self.pooling is not None
-        return {**s, "pooled": mean_of_rows(self.pooling(s["x"], s["mask"]), s)}
+        return {**s, "pooled": self.pooling(s["x"], s["mask"])}
 
     def files(self) -> dict[str, bytes]:
         return self.tokenizer.files()

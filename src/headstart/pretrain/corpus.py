@@ -60,13 +60,14 @@ def write_corpus(texts: Iterable[Text], tokenizer: Tokenizer, path: Path, key: s
     if key and path.exists() and beside.exists() and json.loads(beside.read_text()).get("stamp") == stamp:
         return Corpus(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
+    count, words, around = 0, 0, tokenizer.special_count()
     with replacing(path) as temporary, open(temporary, "wb") as file:
         for some in _blocks(texts):
             made = [np.asarray(e.ids, dtype=np.int32) for e in tokenizer.backend.encode_batch(some)]
             count += sum(map(len, made))
+            words += sum(len(numbers) - around for numbers in made)
             file.write(np.concatenate(made).tobytes())
-        if not count:
+        if not words:
             raise DataError("The texts hold nothing to learn from.", "Give some texts with words in them.")
     write_json(beside, {"stamp": stamp, "tokens": count})
     return Corpus(path)

@@ -128,15 +128,22 @@ class Reader:
             present = {t: v[where] for t, v in all_present.items()}
         return Batch([data.ids[int(i)] for i in index], made, values, present, None, where)
 
-    def sweep(self, part: str, batch_size: int, view: str = "plain", labels: bool = True) -> Iterator[Batch]:
-        """Every sample once, without randomness: in order, or longest first where samples differ in length.
+    def sweep(
+        self,
+        part: str,
+        batch_size: int,
+        view: str = "plain",
+        labels: bool = True,
+        rows: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
+        """Every sample (or those at `rows`) once: in order, or longest first where samples differ in length.
 
         `batch.index` says which samples a batch holds; `in_order` puts what was made of them back in order.
         """
-        where = np.arange(len(self.parts[part]))
+        where = np.arange(len(self.parts[part])) if rows is None else rows
         if self.backbone.by_length:
             # Longest first, so that a batch that does not fit into memory fails at once.
-            where = np.argsort(-self.lengths(part), kind="stable")
+            where = where[np.argsort(-self.lengths(part)[where], kind="stable")]
         for start in range(0, len(where), batch_size):
             yield self.batch(part, where[start : start + batch_size], (view,), labels)
 

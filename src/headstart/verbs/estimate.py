@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from headstart.core.progress import progress
+from headstart.core.words import counted
 from headstart.finetune import Situation, make_strategy
+from headstart.finetune.reinit import check_reinit
 from headstart.store.runfolder import RunFolder
 from headstart.train.precision import autocast
 from headstart.verbs.candidates import chosen_options, stage_sizes
@@ -49,6 +51,8 @@ def announce(job: Job) -> None:
 def plan(job: Job) -> dict[str, Any]:
     """The steps of a fit, with about how many seconds each takes on this machine."""
     backbone = job.open(None)
+    if job.options.reinit:
+        check_reinit(backbone, job.options.reinit)
     sizes = job.modality.sizes(job, backbone)
     unit = job.modality.unit
     n = {part: len(data) for part, data in job.parts.items()}
@@ -68,7 +72,7 @@ def plan(job: Job) -> dict[str, Any]:
     if phases:
         epochs = sum(p.epochs for p in phases)
         passes = 2 if job.few else 1
-        detail = f"{epochs} epochs" + (", on two halves and then on all samples" if job.few else "")
+        detail = counted(epochs, "epoch") + (", on two halves and then on all samples" if job.few else "")
         steps.append({"name": name, "detail": detail, "seconds": passes * epochs * n["train"] / training})
     if "test" in n:
         steps.append({"name": "test", "detail": f"{n['test']} samples, once", "seconds": 2 * n["test"] / forward})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from headstart.core.errors import DataError
 from headstart.data import Dataset, LoadOptions, is_table, load_data
-from headstart.data.schema import MISSING
-from headstart.models.bundle import Bundle, find_bundle, load_bundle
+from headstart.data.objects import as_table
+from headstart.data.schema import MISSING, Task
+from headstart.data.table_files import open_table
+from headstart.models.bundle import Bundle, load_predictor
 from headstart.verbs.evaluation import calibrated, confused_pairs, metrics_of, per_class
-from headstart.verbs.predict import outputs_of
+from headstart.verbs.predict import check_fit, outputs_of
 
 
 def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **options: Any) -> dict[str, Any]:
@@ -32,11 +35,12 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
     DataError
         When the labels are none that the model knows.
     """
-    bundle = load_bundle(find_bundle(Path(run_or_bundle)))
+    bundle = load_predictor(Path(run_or_bundle))
     task = bundle.tasks[0]
     if "task" not in options and not isinstance(data, Dataset):
         options["task"] = task.kind
     loaded = data if isinstance(data, Dataset) else load_data(data, _as_trained(bundle, data, options))
+    check_fit(bundle, loaded)
     part = loaded.given_parts.get("test")
     if part is not None and len(part):
         loaded = loaded.subset(part)
@@ -62,7 +66,26 @@ def _as_trained(bundle: Bundle, data: Any, options: dict[str, Any]) -> LoadOptio
         if bundle.columns:
             known[field] = bundle.columns[0] if field == "image" else bundle.columns
         known |= bundle.reading
+        if not {"label", "labels"} & options.keys():
+            known |= _labels(bundle.tasks[0], _columns_of(data))
     return LoadOptions(**(known | options), one_class=True)
+
+
+def _labels(task: Task, columns: Sequence[str]) -> dict[str, Any]:
+    """The columns that the model learned its labels from, where a table has them; else they are guessed."""
+    if task.name in columns:
+        return {"label": task.name}
+    if task.kind == "multi-label" and set(task.classes) <= set(columns):
+        return {"labels": task.classes}
+    return {}
+
+
+def _columns_of(data: Any) -> list[str]:
+    path = Path(data).expanduser() if isinstance(data, str | Path) else None
+    if path is not None:
+        return open_table(path).names if path.is_file() else []
+    table = as_table(data)
+    return [] if table is None else table.names
 
 
 def _aligned(data: Dataset, name: str, kind: str, classes: tuple[str, ...]) -> tuple[np.ndarray, dict[str, int]]:

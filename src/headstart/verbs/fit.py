@@ -168,6 +168,7 @@ def _check_data(job: Job) -> None:
             "Restore them, or start a new run.",
         )
     Splits.from_json(kept["split"], job.dataset)
+    job.dataset.name = kept["name"]  # what the user called them; resuming names the whole path
 
 
 @dataclass

@@ -94,7 +94,7 @@ def _screen(job: Job) -> Screening:
     sizes = job.modality.sizes(job, own)
     unit = job.modality.unit
     what = "stages, grids and sizes" if len(sizes) > 1 else "stages"
-    at = f" {', '.join(map(str, sizes))} {unit}" if unit else ""
+    at = f" at {', '.join(map(str, sizes))} {unit}" if unit else ""
     progress().say(f"Screening {what}{at} on {len(job.screened)} samples")
 
     def open_at(size: int) -> tuple[Any, Any]:

@@ -15,8 +15,29 @@ NAMES = {
 }
 
 
+WORDS = {
+    True: {
+        "positive": "Transfer helps",
+        "negative": "Transfer hurts",
+        "inconclusive": "Whether transfer helps is open",
+    },
+    False: {
+        "positive": "The network helps",
+        "negative": "The network hurts",
+        "inconclusive": "Whether the network helps is open",
+    },
+}
+"""Of a network that somebody trained, and of one with random weights, which transfers nothing."""
+
+
 def verdict(
-    metric: Metric, labels: np.ndarray, ours: np.ndarray, baselines: Mapping[str, np.ndarray], part: str, raw: str
+    metric: Metric,
+    labels: np.ndarray,
+    ours: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
+    part: str,
+    raw: str,
+    pretrained: bool = True,
 ) -> dict[str, Any]:
     """Compare the model with the best baseline that uses no pretrained network; `raw` names "raw_features" in words.
 
@@ -42,14 +63,10 @@ def verdict(
     if sign < 0:
         value, low, high = -value, -high, -low
     said = "positive" if low > 0 else "negative" if high < 0 else "inconclusive"
-    words = {
-        "positive": "Transfer helps",
-        "negative": "Transfer hurts",
-        "inconclusive": "Whether transfer helps is open",
-    }
     text = (
-        f"{words[said]}: on the {part} part the model is {abs(value):.3f} {'better' if value >= 0 else 'worse'} in "
-        f"{metric.name} than {NAMES.get(name, raw)} (95% interval of the gain {low:+.3f} to {high:+.3f})."
+        f"{WORDS[pretrained][said]}: on the {part} part the model is {abs(value):.3f} "
+        f"{'better' if value >= 0 else 'worse'} in {metric.name} than {NAMES.get(name, raw)} "
+        f"(95% interval of the gain {low:+.3f} to {high:+.3f})."
     )
     return {
         "verdict": said,

@@ -10,7 +10,7 @@ import torch
 
 from headstart.core.errors import DataError
 from headstart.data import Dataset, load_inputs
-from headstart.models.bundle import Bundle, find_bundle, load_bundle
+from headstart.models.bundle import Bundle, load_predictor
 from headstart.train.inference import outputs
 from headstart.train.reader import Reader
 from headstart.verbs.evaluation import calibrated, confidence, predicted
@@ -40,7 +40,7 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
     HeadstartError
         No model there, or nothing to predict.
     """
-    bundle = load_bundle(find_bundle(Path(run_or_bundle)))
+    bundle = load_predictor(Path(run_or_bundle))
     data = load_inputs(inputs, bundle.modality, bundle.columns, bundle.reading)
     bad = _unreadable(data)
     made = outputs_of(bundle, data, device)
@@ -65,14 +65,14 @@ def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarra
         return np.zeros((0, bundle.tasks[0].outputs), dtype=np.float32)
     place = choose_device(device)
     model = bundle.model.to(place)
-    _check_fit(bundle, data)
+    check_fit(bundle, data)
     if model.backbone.family == "cnn":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader({"all": data}, model.backbone, 0)
     return outputs(model, reader, "all").logits[bundle.tasks[0].name]
 
 
-def _check_fit(bundle: Bundle, data: Dataset) -> None:
+def check_fit(bundle: Bundle, data: Dataset) -> None:
     """Refuse samples that the model cannot take."""
     spec, many = bundle.model.backbone.input_spec, data.content.source.many
     if data.schema.modality != bundle.modality:

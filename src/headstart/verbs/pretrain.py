@@ -19,12 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.core.errors import ConfigError, DataError
 from headstart.core.progress import progress
 from headstart.core.registry import get
 from headstart.core.seeding import derive
-from headstart.data import Dataset, load_inputs
-from headstart.data.schema import Modality
+from headstart.core.words import counted
 from headstart.data.series import channel_statistics
 from headstart.finetune.strategies import rates
 from headstart.models.backbone import Backbone, Provenance
@@ -44,6 +42,7 @@ from headstart.train.precision import autocast, choose_precision
 from headstart.train.reader import Reader
 from headstart.verbs.job import choose_device
 from headstart.verbs.options import PretrainOptions, make_pretrain_options
+from headstart.verbs.pretrain_data import keep_data, read_corpus
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, tidy
@@ -89,6 +88,7 @@ def pretrain(data: Any, *, model: str, **options: Any) -> Run:
     with tidy(folder, there), folder.locked(), interruptible(folder):
         work = _Pretraining(folder, checked, data)
         folder.write_config({"verb": "pretrain", "data": source, **checked.model_dump(mode="json", exclude={"out"})})
+        keep_data(folder, work.data)
         return work.run()
 
 
@@ -96,7 +96,9 @@ def resume_pretraining(folder: RunFolder, config: dict[str, Any], data: Any) -> 
     """Continue where an interrupted `pretrain` stood."""
     options = make_pretrain_options({**config, "out": folder.path})
     with folder.locked(), interruptible(folder):
-        return _Pretraining(folder, options, data).run()
+        work = _Pretraining(folder, options, data)
+        keep_data(folder, work.data)
+        return work.run()
 
 
 class _Pretraining:
@@ -104,8 +106,7 @@ class _Pretraining:
 
     def __init__(self, folder: RunFolder, options: PretrainOptions, data: Any) -> None:
         self.folder, self.options = folder, options
-        self.modality = _modality(options, data)
-        self.data = _training_part(load_inputs(data, self.modality, options.columns(self.modality), options.reading()))
+        self.modality, self.data = read_corpus(options, data)
         self.device = choose_device(options.device)
         self.dtype = choose_precision(options.precision, self.device)
         self.backbone = open_model(options.model, self._wanted()).to(self.device)
@@ -223,7 +224,8 @@ class _Pretraining:
         p = backbone.provenance
         note = (
             f"Pretrained by {self.objective.name} on {self.data.name} ({len(self.data):,} "
-            f"{self.data.content.source.many}, no labels), {phases[-1].epochs} epochs, starting from {p.reference}."
+            f"{self.data.content.source.many}, no labels) for {counted(phases[-1].epochs, 'epoch')}, "
+            f"starting from {p.reference}."
         )
         notes = tuple(n for n in p.notes if not n.startswith("The weights are random"))
         backbone.provenance = Provenance(
@@ -239,7 +241,7 @@ class _Pretraining:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
         carried = getattr(backbone, "carried", None)
         total = sum(p.numel() for p in backbone.parameters())
-        pieces = "pieces of text" if self.modality == "text" else "series"
+        pieces = counted(samples, "piece") + " of text" if self.modality == "text" else f"{samples:,} series"
         return {
             "schema": 1,
             "kind": "pretraining",
@@ -269,7 +271,7 @@ class _Pretraining:
             },
             "pretraining": {
                 "objective": objective.name,
-                "trained_on": f"{samples:,} {pieces}",
+                "trained_on": pieces,
                 "first": judged[0] if judged else None,
                 "best": (min(judged) if judged else None),
                 "epochs": phases[-1].epochs,
@@ -289,37 +291,3 @@ class _Pretraining:
             "versions": versions(),
             "notes": [],
         }
-
-
-def _modality(options: PretrainOptions, data: Any) -> Modality:
-    """What the data are: as said, as the network takes, as a sample or file is; texts otherwise."""
-    if options.modality is not None:
-        return options.modality
-    reference = parse_reference(options.model)
-    if reference.kind == "own" and reference.name in ("awd-lstm", "inception-time"):
-        return "text" if reference.name == "awd-lstm" else "sequence"
-    if isinstance(data, Dataset):
-        return data.schema.modality
-    if isinstance(data, str) and data.startswith("sample:"):
-        from headstart.data.samples import read_sample
-
-        return read_sample(data).source.modality
-    series = options.series or options.id or options.window
-    if series or str(data).lower().endswith((".ts", ".npz")) or isinstance(data, np.ndarray):
-        return "sequence"
-    return "text"
-
-
-def _training_part(data: Dataset) -> Dataset:
-    """The training part of data that come with parts: what is judged on later must not be learned from now."""
-    train = data.given_parts.get("train")
-    if train is not None and len(train) and len(train) < len(data):
-        data.notes.info("parts", "Only the training part is learned from: the test part stays unseen.")
-        data = data.subset(train)
-    if data.schema.modality == "image":
-        raise ConfigError(
-            "There is no pretraining on pictures without labels yet.", "`headstart models` lists weights."
-        )
-    if not len(data):
-        raise DataError("There is nothing to learn from.", "Give some texts or series.")
-    return data

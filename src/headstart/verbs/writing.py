@@ -152,7 +152,8 @@ def _report(
     for part, j in judged.items():
         for name, out in j.baselines.items():
             baselines.setdefault(name, {})[part] = metrics_of(task, j.labels, out, job.options.seed)
-    guard = verdict(job.metric, final.labels, final.outputs, final.baselines, final.part, job.modality.raw_words)
+    raw = job.modality.raw_words
+    guard = verdict(job.metric, final.labels, final.outputs, final.baselines, final.part, raw, job.pretrained)
     return {
         "schema": 1,
         "name": job.folder.path.name,

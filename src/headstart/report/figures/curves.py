@@ -16,6 +16,9 @@ from headstart.report.formats import clean, number
 from headstart.report.history import Curve, Rates
 from headstart.report.words import MetricWords
 
+NAME_ROOM = 0.22
+"""Share of the width of a panel that the name of a phase takes."""
+
 
 def learning_curves(runs: Sequence[Curve], metric: MetricWords, name: str) -> Markup:
     """Loss and metric over epochs for one candidate; folds are thinner lines of equal colour.
@@ -79,14 +82,22 @@ def _line(
 
 
 def _mark_phases(axes: Axes, phases: list[tuple[int, str]]) -> None:
-    """A thin line where a phase ends, and the phases' names where there are several."""
+    """A thin line where a phase ends, and the phases' names where there are several and the name has room."""
     if len(phases) < 2:
         return
+    left, right = axes.get_xlim()
+    room = NAME_ROOM * (right - left)
+    free = left - room
     for start, phase in phases:
         if start > phases[0][0]:
             axes.axvline(start - 0.5, color=MUTED, linewidth=0.8, linestyle=":")
+        begin = min(start, right - room)
+        if begin < free:
+            continue
         where = axes.get_xaxis_transform()
-        axes.text(start, 1.01, clean(phase, 14), transform=where, fontsize=8, color=MUTED, va="bottom")
+        axes.text(begin, 1.01, clean(phase, 14), transform=where, fontsize=8, color=MUTED, va="bottom")
+        free = begin + room
+    axes.set_xlim(left, right)
     axes.set_title(axes.get_title(loc="left"), pad=16)
 
 

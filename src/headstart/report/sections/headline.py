@@ -118,6 +118,8 @@ def _verdict(report: Report) -> dict[str, Any] | None:
     if guard is None or not guard.verdict:
         return None
     tone, title = VERDICTS.get(guard.verdict, ("open", guard.verdict))
+    if report.model.reference.startswith("scratch:"):
+        title = title.replace("Transfer", "The network")
     return {"tone": tone, "title": title, "text": guard.text, "gap": gap_text(report)}
 
 

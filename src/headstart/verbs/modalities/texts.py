@@ -12,6 +12,7 @@ from headstart.data import Dataset
 from headstart.features.probe import class_weights
 from headstart.features.tfidf import fit_tfidf
 from headstart.models.backbone import Backbone
+from headstart.models.token_backbone import MOST_WINDOWS
 from headstart.models.wanted import Text
 from headstart.verbs.modalities.base import Modality, RawBaseline, own_parts
 
@@ -72,16 +73,16 @@ class Texts(Modality):
         numbers = (settled[0] if settled.ndim == 3 else settled).reshape(-1)
         numbers = numbers[numbers >= 0]
         tokenizer: Any = backbone.tokenizer
-        special, tokens = tokenizer.special.numbers(), tokenizer.tokens(numbers)
+        # An unknown word is part of the text, whatever the tokenizer makes of it.
+        special, tokens = tokenizer.special.numbers() - {tokenizer.special.unk}, tokenizer.tokens(numbers)
         pairs = zip(numbers, tokens, values, strict=True)
         return {"tokens": [{"token": t, "value": round(float(v), 5)} for n, t, v in pairs if int(n) not in special]}
 
     def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
         """Tokens per text of the training part, and how much the limit cuts off."""
-        counts = token_counts(backbone, job.parts["train"])
-        spec = backbone.input_spec
-        room = spec.size * (16 if spec.long == "windows" else 1)
-        over = np.maximum(counts - room, 0)
+        train, spec = job.parts["train"], backbone.input_spec
+        counts = token_counts(backbone, train)
+        over = np.maximum(counts - _room(backbone, pairs=isinstance(train.read(0).inputs, tuple)), 0)
         most = int(np.quantile(counts, 0.99)) + 1
         histogram, edges = np.histogram(np.minimum(counts, most), bins=min(40, most), range=(0, most))
         return {
@@ -93,6 +94,15 @@ class Texts(Modality):
             "lost_share": float(over.sum() / max(1, counts.sum())),
             "long": spec.long,
         }
+
+
+def _room(backbone: Any, pairs: bool) -> int:
+    """Most tokens of a text that enter: windows have their special tokens each; pairs have one window."""
+    spec, tokenizer = backbone.input_spec, backbone.tokenizer
+    if pairs or spec.long != "windows":
+        return spec.size
+    special = tokenizer.special_count()
+    return special + MOST_WINDOWS * (spec.size - special)
 
 
 def texts_of(data: Dataset) -> list[Text]:

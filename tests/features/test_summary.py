@@ -1,0 +1,44 @@
+"""Summary statistics of series: numpy's, with gaps left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from headstart.data.load import load_data
+from headstart.features.summary import summaries, summary
+
+
+@given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.floats(-1e3, 1e3)))
+def test_without_gaps_it_is_numpy(series: np.ndarray) -> None:
+    expected = np.concatenate([series.mean(0), series.std(0), series.min(0), series.max(0)])
+    np.testing.assert_allclose(summary(series), expected, atol=1e-9)
+
+
+def test_gaps_are_left_out() -> None:
+    series = np.random.default_rng(0).normal(5, 2, (30, 4))
+    series[np.random.default_rng(1).random(series.shape) < 0.4] = np.nan
+    parts = [f(series, axis=0) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)]
+    np.testing.assert_allclose(summary(series), np.concatenate(parts))
+
+
+def test_a_channel_without_values_is_zero() -> None:
+    series = np.column_stack([np.arange(4.0), np.full(4, np.nan)])
+    assert summary(series)[1::2].tolist() == [0, 0, 0, 0]
+
+
+def test_order_in_time_does_not_matter() -> None:
+    series = np.random.default_rng(0).normal(size=(20, 3))
+    np.testing.assert_allclose(summary(series), summary(series[::-1]))
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_a_data_set_of_unequal_series_gives_one_table(channels: int) -> None:
+    random = np.random.default_rng(0)
+    series = [random.normal(size=(3 + i, channels)).astype(np.float32) for i in range(10)]
+    table = summaries(load_data((series, ["a", "b"] * 5), modality="sequence"))
+    assert table.shape == (10, 4 * channels)
+    np.testing.assert_allclose(table[7].numpy(), summary(series[7]), rtol=1e-6)
