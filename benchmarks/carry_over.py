@@ -31,7 +31,7 @@ CELLS: dict[str, tuple[bool, dict[str, Any], int]] = {
     # name: pretrained, options of fit, seeds
     "scratch, all layers": (False, {"strategy": "full"}, 8),
     "pretrained, gradual + discriminative": (True, {"strategy": "gradual"}, 8),
-    "pretrained, all layers + discriminative": (True, {"strategy": "full"}, 8),
+    "pretrained, all layers + discriminative": (True, {"strategy": "full"}, 4),
     "pretrained, ulmfit (target texts first)": (True, {"strategy": "ulmfit"}, 4),
     "pretrained, gradual": (True, {"strategy": "gradual", "layer_decay": 1.0}, 4),
     "pretrained, all layers": (True, {"strategy": "full", "layer_decay": 1.0}, 4),

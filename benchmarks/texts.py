@@ -105,17 +105,19 @@ def main() -> None:
     parser.add_argument("--only", default="", help="run the rows whose name holds this")
     asked = parser.parse_args()
     kept = stored()
-    for name, (model, samples, seeds) in {} if asked.table else ROWS.items():
-        for seed in range(seeds):
-            if asked.only not in name or any((r["row"], r["seed"]) == (name, seed) for r in kept["rows"]):
-                continue
-            if model.startswith("run:"):
-                kept["pretraining"] = pretrained()
-            row = run(model, samples, seed)
-            kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
-            kept["rows"].append({"row": name, "seed": seed, **row})
-            STORE.write_text(json.dumps(kept, indent=1) + "\n")
-            print(f"{name}, seed {seed}: {row['accuracy']:.3f} in {row['seconds']:.0f} s", file=sys.stderr)
+    todo = [(seed, name) for name, (*_, seeds) in ROWS.items() for seed in range(seeds) if asked.only in name]
+    have = {(r["seed"], r["row"]) for r in kept["rows"]}
+    for seed, name in [] if asked.table else sorted(todo, key=lambda t: t[0]):
+        model, samples, _ = ROWS[name]
+        if (seed, name) in have:
+            continue
+        if model.startswith("run:"):
+            kept["pretraining"] = pretrained()
+        row = run(model, samples, seed)
+        kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+        kept["rows"].append({"row": name, "seed": seed, **row})
+        STORE.write_text(json.dumps(kept, indent=1) + "\n")
+        print(f"{name}, seed {seed}: {row['accuracy']:.3f} in {row['seconds']:.0f} s", file=sys.stderr)
     print(table(kept))
 
 
