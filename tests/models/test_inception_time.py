@@ -84,6 +84,13 @@ class TestPadding:
         alone = torch.cat([features(backbone, [x]) for x in unequal()])
         torch.testing.assert_close(features(backbone, unequal()), alone, atol=1e-6, rtol=1e-5)
 
+    def test_the_end_of_a_series_below_zero_does_not_see_the_zeros_behind_it(self) -> None:
+        """A maximum over the last steps is theirs."""
+        backbone = series_network("inception-time", "filters=4")
+        series = [-1 - np.abs(x) for x in unequal()]
+        alone = torch.cat([features(backbone, [x]) for x in series])
+        torch.testing.assert_close(features(backbone, series), alone, atol=1e-6, rtol=1e-5)
+
     def test_more_padding_changes_no_statistic_in_training(self) -> None:
         one, two = (series_network("inception-time", "filters=4").train() for _ in range(2))
         batch = batch_of(one, unequal()[:2])

@@ -96,7 +96,7 @@ class TestMisfits:
         for file in bert.iterdir():
             if file.name != FILES[0]:
                 (tmp_path / file.name).write_bytes(file.read_bytes())
-        with pytest.raises(ModelError, match="tokenizer in .* cannot be read"):
+        with pytest.raises(ModelError, match=r"tokenizer in .* cannot be read"):
             load_bundle(tmp_path)
 
     def test_a_run_asked_for_more_tokens_than_positions(self, bert: Path) -> None:
@@ -117,3 +117,9 @@ class TestMisfits:
         folder = saved(text_network("gru", pooling="mean"), tmp_path, 12)
         again = open_model(f"run:{folder}", Wanted(modality="text", pooling="attention")).eval()
         torch.testing.assert_close(features(again, TEXTS), features(text_network("gru", pooling="mean"), TEXTS))
+
+    def test_what_was_learnt_of_positions_may_be_left_behind(self, tmp_path: Path) -> None:
+        folder = saved(text_network("gru", pooling="attention"), tmp_path, 12)
+        again = open_model(f"run:{folder}", Wanted(modality="text", pooling="max")).eval()
+        assert "pooling" not in again.stages
+        assert torch.equal(features(again, TEXTS), features(text_network("gru", pooling="max"), TEXTS))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.models.own_networks import text_network
 
 from headstart.core.errors import DataError
 from headstart.models.vocabulary import train_vocabulary
 from headstart.pretrain.corpus import Chunks, Corpus, Numbers, write_corpus
 from headstart.train.batch import Feed
 from headstart.train.reader import Reader
-from tests.models.own_networks import text_network
 
 TEXTS = [" ".join(f"w{(3 * i + k) % 50}" for k in range(20)) for i in range(60)]
 
@@ -101,7 +102,7 @@ class TestStream:
         feed = Feed("corpus", "corpus", labels=False, views=("plain",), order="stream", paces=True)
         batches = [b.views["plain"]["ids"][:, :8].numpy() for b in reader.epoch(feed, 0, 4)]
         assert len(batches) > 10
-        for before, after in zip(batches, batches[1:], strict=False):
+        for before, after in itertools.pairwise(batches):
             assert np.array_equal(before[:, -1], after[:, 0])
         rows = np.concatenate([b[:, :-1] for b in batches], axis=1)
         assert np.array_equal(rows.reshape(-1), corpus.tokens[: rows.size])

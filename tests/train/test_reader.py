@@ -102,6 +102,12 @@ def test_stream_rows_continue(backbone: TracedBackbone, data: Dataset) -> None:
     assert len(set(seen.tolist())) == len(seen)
 
 
+def test_a_stream_leaves_little_over(backbone: TracedBackbone, data: Dataset) -> None:
+    some = data.subset(np.arange(20))
+    batches = Reader({"train": some}, backbone, 0).order(Feed(order="stream", paces=True), 0, 12)
+    assert [len(b) for b in batches] == [10, 10]
+
+
 def test_balanced_classes_are_equally_frequent(backbone: TracedBackbone, data: Dataset) -> None:
     reader = Reader({"train": data}, backbone, 0)
     labels = data.labels()

@@ -160,7 +160,7 @@ def _readable(raw: Raw, facts: Sequence[About], bad_samples: str) -> np.ndarray:
         text = f"{len(bad)} of {len(facts)} {raw.source.many} cannot be read: {listed}{more}."
         limit = max(1, len(facts) // BAD_SHARE)
         if bad_samples == "refuse":
-            raise DataError(text, "Repair or remove them, or let them be skipped (bad_samples='skip').")
+            raise DataError(text, "Repair or remove them, or let them be skipped (--bad-samples skip).")
         if len(bad) > limit or len(bad) == len(facts):
             raise DataError(text, f"At most {limit} would be skipped (a tenth). Repair or remove the others.")
         raw.notes.warn(raw.source.many, text.removesuffix(".") + ". They are left out.")

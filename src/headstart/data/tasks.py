@@ -280,5 +280,5 @@ def _looks_like_id(name: str, distinct: int, values: pd.Series) -> DataError:
     return DataError(
         f"{name!r} has {distinct} different values in {len(values)} rows (such as {example!r}): "
         "it looks like an id, not a label.",
-        "Name the label column with label=, or say task= ('single-label', 'regression') if this is one.",
+        "Name the label column (--label), or say what it is (--task single-label or regression) if this is one.",
     )
