@@ -5,7 +5,7 @@
     python benchmarks/carry_over.py --model runs/lm      # with a network that `headstart pretrain` made already
 
 Seed k draws its own 10 texts per class from the training part (so that seeds are paired across rows) and its own
-weights; the test part is the official one. Each row is a fit in a process of its own. Results are kept in
+weights; the test part is the official one; texts are cut at 128 tokens. Each row is a fit in a process of its own. Results are kept in
 results/carry_over.json. The table of freezing x discriminative rates x gradual unfreezing follows Howard & Ruder 2018
 (arXiv 1801.06146), table 7.
 """
@@ -27,6 +27,8 @@ import numpy as np
 STORE = Path(__file__).parent / "results" / "carry_over.json"
 CORPUS, TARGET, PER_CLASS = "sample:20newsgroups", "sample:reuters-r8", 10
 SCRATCH = "scratch:awd-lstm"
+TOKENS = 128
+"""Where texts are cut off, in every row: the study's cost is in proportion."""
 CELLS: dict[str, tuple[bool, dict[str, Any], int]] = {
     # name: pretrained, options of fit, seeds
     "scratch, all layers": (False, {"strategy": "full"}, 8),
@@ -63,10 +65,13 @@ def one(model: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
     )
     some = data.subset(np.concatenate([rows, parts["test"]]))
     with tempfile.TemporaryDirectory() as folder:
-        run = hs.fit(some, model=model, seed=seed, examples=False, out=Path(folder) / "run", **options)
+        run = hs.fit(
+            some, model=model, seed=seed, max_length=TOKENS, examples=False, out=Path(folder) / "run", **options
+        )
         d = run.data
     value = {name: d["baselines"][name]["test"]["accuracy"]["value"] for name in ("raw_features", "linear_probe")}
     return {
+        "parts": d["cost"]["parts"],
         "accuracy": d["metrics"]["test"]["accuracy"]["value"],
         "macro_f1": d["metrics"]["test"]["macro_f1"]["value"],
         "tfidf": value["raw_features"],

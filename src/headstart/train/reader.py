@@ -161,9 +161,9 @@ class Reader:
             raise DataError(f"The part {feed.part!r} has no samples.", "Give data for it.")
         r = np.random.default_rng(derive(self.seed, "order", feed.name, epoch))
         if feed.order == "stream":
-            # Rows must be equally long: of full batches and of one step more, what leaves less over.
-            most = min(size, n)
-            rows = max(most, n // -(-n // most), key=lambda rows: n // rows * rows)
+            rows = min(size, n)
+            if n % rows > n / 10:  # rows are equally long: fewer of them where much would be left over
+                rows = n // -(-n // rows)
             length = n // rows
             return [np.arange(rows) * length + j for j in range(length)]
         if feed.order == "balanced":
