@@ -6,8 +6,8 @@
 
 Seed k draws its own 10 texts per class from the training part (so that seeds are paired across rows) and its own
 weights; the test part is the official one; texts are cut at 128 tokens. Each row is a fit in a process of its own.
-Results are kept in results/carry_over.json. The table of freezing x discriminative rates x gradual unfreezing follows Howard & Ruder 2018
-(arXiv 1801.06146), table 7.
+Results are kept in results/carry_over.json. The table of freezing x discriminative rates x gradual unfreezing follows
+Howard & Ruder 2018 (arXiv 1801.06146), table 7.
 """
 
 from __future__ import annotations
