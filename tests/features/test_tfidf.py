@@ -157,7 +157,8 @@ def test_folds_of_its_own_hold_out_every_class_in_its_share(task: Task, metric: 
 def test_labels_that_contradict_each_other_are_no_warning() -> None:
     texts, _ = reviews()
     noisy = np.random.default_rng(1).integers(0, 2, 60)
-    fit_tfidf(texts * 2, np.r_[noisy, 1 - noisy], TWO, "accuracy", folds(120), strengths=[1e4])
+    fitted = fit_tfidf(texts * 2, np.r_[noisy, 1 - noisy], TWO, "accuracy", folds(120), strengths=[1e4])
+    assert np.isfinite(fitted.held_out).all()
 
 
 # -- scripts -----------------------------------------------------------------------------------------------------------

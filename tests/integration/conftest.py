@@ -79,6 +79,13 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
 
 
 @pytest.fixture
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the folder of the runs that a file's tests share: its own fixture `home`."""
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
 def refused(here: Here, tmp_path: Path) -> Callable[..., str]:
     """`refused(ARGUMENTS...)`: the message of a refused fit, after checking that it is one and leaves no run."""
 

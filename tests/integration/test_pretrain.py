@@ -38,12 +38,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(home)
-    return home
-
-
 def report_of(run: str | Path) -> dict[str, Any]:
     return json.loads((Path(run) / "report.json").read_text(encoding="utf-8"))
 

@@ -33,20 +33,20 @@ def command(
     """
     from headstart.features.cache import entries, prune
 
-    if action is Action.list:
+    removed = action is not Action.list
+    if not removed:
         found = entries()
     else:
         found = prune(0 if action is Action.clear else None if most is None else int(most * (1 << 30)))
     rows = [
         {"key": e.key, "bytes": e.bytes, "used": e.used, **{k: e.about.get(k) for k in _ABOUT}, "removed": removed}
         for e in found
-        for removed in [action is not Action.list]
     ]
     if as_json:
         print_json(rows)
         return
     total = sum(e.bytes for e in found) / 1e6
-    if action is Action.list and found:
+    if found and not removed:
         print_table(
             ["model", "stage", "view", "MB", "used"],
             [
@@ -61,7 +61,7 @@ def command(
             ],
             right=["MB"],
         )
-    verb = "are kept" if action is Action.list else "were removed"
+    verb = "were removed" if removed else "are kept"
     console().print(f"{len(found):,} folders, {total:,.1f} MB {verb}.")
 
 
