@@ -43,7 +43,7 @@ def memory(count: int) -> dict[str, Any]:
         corpus(Path(folder) / "corpus.csv", count)
         call = [
             sys.executable, "-m", "headstart.cli", "pretrain", f"{folder}/corpus.csv", "--text", "text",
-            "--model", "scratch:awd-lstm", "--arch", "layers=1,width=32,embedding=32,vocabulary=1000",
+            "--model", "scratch:awd-lstm", "--arch", "layers=1,width=32,words=1000",
             "--epochs", "1", "--batch-size", "64", "--out", f"{folder}/run", "--json",
         ]  # fmt: skip
         d = json.loads(subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -14,6 +14,7 @@ from headstart.data import load_data
 from headstart.data.augment import Augmentation
 from headstart.data.dataset import Dataset
 from headstart.features import cache
+from headstart.features.engines import Engines
 from headstart.features.extract import extract
 from headstart.features.keys import weights_up_to
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
@@ -46,7 +47,7 @@ def counted(backbone: TracedBackbone, data: Dataset, view: str = "plain", dtype:
     """Features, and how many samples the network was run on for them."""
     seen: list[int] = []
     hook = backbone.net.get_submodule("layer2").register_forward_hook(lambda _, __, out: seen.append(len(out)))
-    made = extract(backbone, Reader({"train": data}, backbone, 0), "train", PLACES, view, dtype)
+    made = extract(backbone, Reader({"train": data}, backbone, 0), "train", PLACES, view, Engines("torch", dtype))
     hook.remove()
     return made, sum(seen)
 

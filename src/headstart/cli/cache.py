@@ -31,13 +31,13 @@ def command(
 
     Everything here can be computed again. Folders used least recently go first.
     """
-    from headstart.features.cache import entries, prune
+    from headstart.features.cache import clear, entries, prune
 
     removed = action is not Action.list
     if not removed:
         found = entries()
     else:
-        found = prune(0 if action is Action.clear else None if most is None else int(most * (1 << 30)))
+        found = clear() if action is Action.clear else prune(None if most is None else int(most * (1 << 30)))
     rows = [
         {"key": e.key, "bytes": e.bytes, "used": e.used, **{k: e.about.get(k) for k in _ABOUT}, "removed": removed}
         for e in found
@@ -53,7 +53,7 @@ def command(
                 (
                     str(e.about.get("model")),
                     f"{e.about.get('stage')}, grid {e.about.get('grid')}",
-                    f"{e.about.get('view')}, {e.about.get('dtype')}",
+                    f"{e.about.get('view')}, {e.about.get('engine')}",
                     f"{e.bytes / 1e6:,.1f}",
                     time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used)),
                 )
@@ -65,4 +65,4 @@ def command(
     console().print(f"{len(found):,} folders, {total:,.1f} MB {verb}.")
 
 
-_ABOUT = ("model", "architecture", "stage", "grid", "view", "engine", "dtype")
+_ABOUT = ("model", "architecture", "stage", "grid", "view", "engine")

@@ -93,6 +93,7 @@ ROWS = (
     Row("seed", RUN, "N", "Seed of everything but the split.", "0", int),
     Row("device", RUN, "NAME", "cpu, cuda or mps (untested).", "auto"),
     Row("precision", RUN, "NAME", "float32 or bfloat16.", "auto"),
+    Row("engine", RUN, "NAME", "Runs the frozen network: torch, openvino, onnxruntime; auto measures.", "auto"),
     Row("out", RUN, "FOLDER", "The run folder.", "runs/NAME"),
     Row("examples", RUN, "", "Keep samples of the data out of the report.", "yes", bool),
 )

@@ -49,8 +49,8 @@ def register(
     Parameters
     ----------
     kind
-        "strategy", "objective", "update", "schedule", "augmentation", "pretraining", "regularizer", "adaptation" or
-        "balancing".
+        "strategy", "objective", "update", "schedule", "augmentation", "pretraining", "regularizer", "adaptation",
+        "balancing" or "engine".
     name
         The name users type; unique within its kind.
     summary, source
@@ -90,3 +90,8 @@ def methods(kind: str | None = None) -> list[Method]:
     """Every registered method, ordered by kind and registration."""
     kinds = list(dict.fromkeys(m.kind for m in _methods.values()))
     return sorted((m for m in _methods.values() if kind in (None, m.kind)), key=lambda m: kinds.index(m.kind))
+
+
+def names(kind: str) -> list[str]:
+    """Names of the methods of a kind, in order of registration."""
+    return [name for k, name in _methods if k == kind]

@@ -169,6 +169,11 @@ def features_dir() -> Path:
     return cache_dir() / "features"
 
 
+def engines_dir() -> Path:
+    """Which engine was chosen for which network and input."""
+    return cache_dir() / "engines"
+
+
 def limit() -> int:
     """Bytes that kept features may take: `HEADSTART_CACHE_LIMIT` in GB, else `LIMIT`; 0 keeps none."""
     text = os.environ.get("HEADSTART_CACHE_LIMIT", "").strip()
@@ -204,3 +209,9 @@ def prune(most: int | None = None) -> list[Entry]:
             shutil.rmtree(entry.path, ignore_errors=True)
             removed.append(entry)
     return removed
+
+
+def clear() -> list[Entry]:
+    """Remove every folder, and what was measured of engines; the folders removed."""
+    shutil.rmtree(engines_dir(), ignore_errors=True)
+    return prune(0)

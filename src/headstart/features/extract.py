@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.core.errors import HeadstartError
 from headstart.core.progress import progress
 from headstart.features.cache import FeatureStore, limit, prune
-from headstart.features.keys import open_stores, sample_names
-from headstart.models.backbone import Backbone
-from headstart.train.precision import autocast
+from headstart.features.engines import Candidate, Engine, EngineError, Engines, Place
+from headstart.features.engines.choose import middle_batch
+from headstart.features.engines.prefix import signature
+from headstart.features.keys import open_stores, sample_names, weights_up_to
+from headstart.models.backbone import Backbone, State
 from headstart.train.reader import Reader, in_order
 
-Place = tuple[str, int]
-"""Where features are taken: a stage and a pooling grid."""
+__all__ = ["MOST_DIMENSIONS", "Place", "extract"]
 
 MOST_DIMENSIONS = 2500
 """Pooled features of more dimensions are not probed: few samples cannot use them."""
@@ -29,7 +33,8 @@ def extract(
     part: str,
     places: Sequence[Place] | None = None,
     view: str = "plain",
-    dtype: torch.dtype = torch.float32,
+    engines: Engines | None = None,
+    count: int | None = None,
 ) -> dict[Place, Tensor]:
     """Run a frozen backbone over a part and pool its states; rows that were computed before are read from disk.
 
@@ -42,8 +47,11 @@ def extract(
         stage at grid 1 however wide it is.
     view
         Which view of each sample.
-    dtype
-        Number format of the network's computations.
+    engines
+        What runs it; PyTorch in float32 if not given.
+    count
+        Samples of all parts that the network will be run over, where they are more than this part's: how much the
+        choice of an engine may cost.
 
     Returns
     -------
@@ -51,16 +59,33 @@ def extract(
         Place -> (N, D) float32, in the order of the part's ids.
     """
     backbone.eval()
+    engines = engines or Engines("torch", torch.float32)
     wanted = _every_place(backbone, reader, part, view) if places is None else list(places)
-    stores = open_stores(backbone, wanted, view, dtype, reader.seed) if limit() else None
-    if stores is None:
-        chunks = list(_passes(backbone, reader, part, wanted, view, dtype, None))
+    weights = weights_up_to(backbone)
+    deepest = max((stage for stage, _ in wanted), key=list(backbone.stages).index)
+    total = len(reader.parts[part])
+
+    def example() -> State:
+        lengths = reader.lengths(part) if backbone.by_length else None
+        return reader.batch(part, middle_batch(lengths, total, backbone.batch_size()), (view,), False).views[view]
+
+    candidate = engines.choose(backbone, wanted, example, max(count or 0, total), weights[deepest])
+    passes = _Passes(backbone, reader, part, wanted, view, engines, weights[deepest], candidate)
+    # Code of networks that were given in Python cannot be hashed: nothing of them is kept.
+    if not limit() or backbone.provenance.reference == "module":
+        chunks = list(passes.run(np.arange(total)))
         index = [where for where, _ in chunks]
         return {place: in_order([made[place] for _, made in chunks], index) for place in wanted}
     names = sample_names(reader.parts[part], view)
+    stores = open_stores(backbone, wanted, view, candidate.key(passes.device), reader.seed, weights)
     lacking = np.array([i for i, name in enumerate(names) if any(name not in s for s in stores.values())], dtype=int)
     if len(lacking):
-        _fill(stores, names, _passes(backbone, reader, part, wanted, view, dtype, lacking))
+        if candidate.name != "torch":
+            passes.prepare(example())
+        if passes.candidate != candidate:  # it failed, and what another engine computes has another key
+            stores = open_stores(backbone, wanted, view, passes.candidate.key(passes.device), reader.seed, weights)
+            lacking = np.arange(total)
+        _fill(stores, names, passes.run(lacking))
         prune()
     return {place: torch.from_numpy(stores[place].rows(names)) for place in wanted}
 
@@ -79,31 +104,80 @@ def _fill(
             store.flush()
 
 
-def _passes(
-    backbone: Backbone,
-    reader: Reader,
-    part: str,
-    places: Sequence[Place],
-    view: str,
-    dtype: torch.dtype,
-    rows: np.ndarray | None,
-) -> Iterator[tuple[Tensor, dict[Place, Tensor]]]:
-    """Positions of each batch, and its features at the places."""
-    device = next(backbone.parameters()).device
-    names = list(backbone.stages)
-    deepest = max((stage for stage, _ in places), key=names.index)
-    total = len(reader.parts[part]) if rows is None else len(rows)
-    with progress().task(_words("features", backbone), total) as advance:
-        for batch in reader.sweep(part, backbone.batch_size(), view=view, labels=False, rows=rows):
-            made: dict[Place, Tensor] = {}
-            with autocast(dtype, device):
-                state = backbone.begin(batch.to(device).views[view])
-                for name, state in backbone.walk(state, upto=deepest):  # noqa: B020
-                    for place in places:
-                        if place[0] == name:
-                            made[place] = backbone.pool(state, place[1]).float().cpu()
-            yield batch.index, made
-            advance(len(batch))
+@dataclass
+class _Passes:
+    """Runs batches on the chosen engine, in smaller ones where memory does not suffice."""
+
+    backbone: Backbone
+    reader: Reader
+    part: str
+    places: Sequence[Place]
+    view: str
+    engines: Engines
+    weights: str
+    candidate: Candidate
+    _made: dict[object, Engine] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+    def prepare(self, example: State) -> Engine:
+        """The engine for inputs like these; PyTorch where it cannot be made."""
+        key = signature(example)
+        if key not in self._made:
+            try:
+                self._made[key] = self.candidate.kind(self.backbone, self.places, example, self.candidate.dtype)
+            except EngineError as error:
+                self.candidate = self.engines.failed(self.backbone, self.weights, self.candidate, error)
+                return self.prepare(example)
+        return self._made[key]
+
+    def run(self, rows: np.ndarray) -> Iterator[tuple[Tensor, dict[Place, Tensor]]]:
+        """Positions of each batch, and its features at the places."""
+        size = self.backbone.batch_size()
+        with progress().task(_words("features", self.backbone), len(rows)) as advance:
+            for batch in self.reader.sweep(self.part, size, view=self.view, labels=False, rows=rows, ahead=True):
+                for index, made in self._within_memory(batch.index, batch.views[self.view]):
+                    yield index, made
+                    advance(len(index))
+
+    def _within_memory(self, index: Tensor, inputs: State) -> Iterator[tuple[Tensor, dict[Place, Tensor]]]:
+        """A batch; in halves, and these in halves, where memory does not suffice.
+
+        Raises
+        ------
+        HeadstartError
+            When a single sample does not fit.
+        """
+        try:
+            made = self.prepare(inputs).run(inputs)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(index) == 1:
+                raise HeadstartError(
+                    "A single sample does not fit into memory.", "Use a smaller --image-size or --max-length."
+                ) from error
+        else:
+            yield index, made
+            return
+        with contextlib.suppress(RuntimeError):
+            torch.cuda.empty_cache()
+        half = len(index) // 2
+        for some in (index[:half], index[half:]):
+            again = self.reader.batch(self.part, some.tolist(), (self.view,), labels=False)
+            yield from self._within_memory(some, again.views[self.view])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    return (
+        isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+        or "out of memory" in words
+        or "can't allocate memory" in words
+        or "not enough memory" in words
+    )
 
 
 def _every_place(backbone: Backbone, reader: Reader, part: str, view: str) -> list[Place]:

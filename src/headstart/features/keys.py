@@ -18,13 +18,24 @@ _LIBRARIES = ("headstart", "torch", "timm", "transformers")
 
 
 def open_stores(
-    backbone: Backbone, places: Sequence[tuple[str, int]], view: str, dtype: torch.dtype, seed: int
-) -> dict[tuple[str, int], FeatureStore] | None:
-    """Where features of these places are kept; None for networks given in Python, whose code cannot be hashed."""
-    if backbone.provenance.reference == "module":
-        return None
-    weights = weights_up_to(backbone)
-    device = next(backbone.parameters()).device
+    backbone: Backbone,
+    places: Sequence[tuple[str, int]],
+    view: str,
+    engine: str,
+    seed: int,
+    weights: dict[str, str],
+) -> dict[tuple[str, int], FeatureStore]:
+    """Where features of these places are kept.
+
+    Parameters
+    ----------
+    engine
+        Key of the engine with its number format.
+    seed
+        Of views that are drawn at random.
+    weights
+        As `weights_up_to` gives them.
+    """
     augmentation = backbone.augmentations.get(view)
     last = list(backbone.stages)[-1]
     common: dict[str, Any] = {
@@ -34,8 +45,7 @@ def open_stores(
         "files": {name: _hash(content) for name, content in sorted(backbone.files().items())},
         "view": view,
         "augmentation": None if augmentation is None else {"seed": seed, **asdict(augmentation)},
-        "engine": f"torch on {device.type}",
-        "dtype": str(dtype).removeprefix("torch."),
+        "engine": engine,
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
     made = {}

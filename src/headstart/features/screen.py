@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headstart.core.progress import progress
 from headstart.data.schema import Task
+from headstart.features.engines import Engines
 from headstart.features.extract import Place, extract
 from headstart.features.probe import ROUGH, SCREENING, label_scale, per_sample, sample_losses, score, target_of
 from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
@@ -121,6 +122,7 @@ def screen(
     metric: str,
     assignment: Tensor,
     stage: str = "auto",
+    engines: Engines | None = None,
 ) -> Screening:
     """Probe every stage, grid and size, and choose.
 
@@ -135,6 +137,8 @@ def screen(
         Of the screening samples, and the fold that holds each out.
     stage
         "auto", "last", or the name of one.
+    engines
+        What runs the network.
     """
     rows: list[Row] = []
     held: dict[tuple[int, Place], np.ndarray] = {}
@@ -149,7 +153,7 @@ def screen(
         elif stage != "auto":
             grids = (1, 2, 3) if backbone.input_spec.modality == "image" else (1,)
             places = list(dict.fromkeys([*((stage, g) for g in grids), final]))
-        features = extract(backbone, reader, "screen", places)
+        features = extract(backbone, reader, "screen", places, engines=engines)
         with progress().task("probing stages", len(features)) as advance:
             for place, x in features.items():
                 row, held[size, place] = _probe(x, labels, task, metric, assignment, size, place)

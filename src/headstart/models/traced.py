@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -166,7 +167,8 @@ class TracedBackbone(Backbone):
 
         def catch(name: str, value: object) -> None:
             caught[name] = first_tensor(value)  # type: ignore[assignment]
-            if name == last:
+            # An exporter cannot follow the exception; what is run in vain there is left out of its graph.
+            if name == last and not torch.compiler.is_exporting():
                 raise _Stop
 
         for name in names:
@@ -176,7 +178,8 @@ class TracedBackbone(Backbone):
                 end: nn.Module = self.stages[name].units[-1]  # type: ignore[index,assignment]
                 handles.append(end.register_forward_hook(lambda _, __, out, name=name: catch(name, out)))
         try:
-            caught[last] = self.native.features(self.net, x)
+            end_of_all = self.native.features(self.net, x)
+            caught.setdefault(last, end_of_all)
         except _Stop:
             pass
         finally:
@@ -192,7 +195,7 @@ class TracedBackbone(Backbone):
             return x.permute(0, 3, 1, 2) if self.native.channels_last_maps else x
         if x.dim() == 3:
             patches = x[:, self.native.prefix_tokens :]
-            side = round(patches.shape[1] ** 0.5)
+            side = math.isqrt(int(patches.shape[1]))
             if side * side == patches.shape[1]:
                 return patches.transpose(1, 2).reshape(x.shape[0], -1, side, side)
         return x

@@ -135,17 +135,28 @@ class Reader:
         view: str = "plain",
         labels: bool = True,
         rows: np.ndarray | None = None,
+        ahead: bool = False,
     ) -> Iterator[Batch]:
         """Every sample (or those at `rows`) once: in order, or longest first where samples differ in length.
 
-        `batch.index` says which samples a batch holds; `in_order` puts what was made of them back in order.
+        `batch.index` says which samples a batch holds; `in_order` puts what was made of them back in order. With
+        `ahead` the next batch is made in a thread while the caller works on this one.
         """
         where = np.arange(len(self.parts[part])) if rows is None else rows
         if self.backbone.by_length:
             # Longest first, so that a batch that does not fit into memory fails at once.
             where = where[np.argsort(-self.lengths(part)[where], kind="stable")]
-        for start in range(0, len(where), batch_size):
-            yield self.batch(part, where[start : start + batch_size], (view,), labels)
+        some = [where[start : start + batch_size] for start in range(0, len(where), batch_size)]
+        if not ahead or len(some) < 2:
+            for index in some:
+                yield self.batch(part, index, (view,), labels)
+            return
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            coming = thread.submit(self.batch, part, some[0], (view,), labels)
+            for index in some[1:]:
+                ready, coming = coming.result(), thread.submit(self.batch, part, index, (view,), labels)
+                yield ready
+            yield coming.result()
 
     def order(self, feed: Feed, epoch: int, batch_size: int) -> list[np.ndarray]:
         """Positions of each batch of an epoch.

@@ -102,7 +102,9 @@ def _screen(job: Job) -> Screening:
         return backbone, job.reader(backbone)
 
     assignment = job.folds[torch.as_tensor(job.screened)]
-    return screen(open_at, sizes, job.labels("screen"), job.task, job.metric.name, assignment, job.options.stage)
+    return screen(
+        open_at, sizes, job.labels("screen"), job.task, job.metric.name, assignment, job.options.stage, job.engines
+    )
 
 
 # -- probes ----------------------------------------------------------------------------------------------------------

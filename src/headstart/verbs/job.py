@@ -17,6 +17,8 @@ from headstart.core.notes import Notes
 from headstart.data import Dataset, LoadOptions, SplitOptions, Splits, Task, load_data, make_splits
 from headstart.data.augment import Augmentation
 from headstart.data.stratify import indicators, nested_order
+from headstart.features.cache import engines_dir, limit
+from headstart.features.engines import Engines
 from headstart.features.extract import Place, extract
 from headstart.features.probe import fold_numbers
 from headstart.features.screen import MOST_SAMPLES
@@ -61,20 +63,23 @@ class Job:
     module: Backbone | None = None
     notes: Notes = field(default_factory=Notes)
     seconds: dict[str, float] = field(default_factory=dict)
+    engines: Engines = field(default_factory=Engines)
     _features: dict[tuple[int, str, str, Place], Tensor] = field(default_factory=dict)
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def step(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A durable step; its seconds are kept with it, so that a resumed run counts them once."""
+        """A durable step; its seconds and notes are kept with it, so that a resumed run has them too."""
 
         def timed() -> dict[str, Any]:
             start = time.monotonic()
             value = compute()
-            return {"value": value, "seconds": time.monotonic() - start}
+            return {"value": value, "seconds": time.monotonic() - start, "engines": list(self.engines.notes)}
 
         kept = self.folder.step(name, timed)
         self.seconds[name] = kept["seconds"]
+        for text in kept["engines"]:
+            self.notes.info("speed", text)
         return kept["value"]
 
     # -- labels ----------------------------------------------------------------------------------------------------
@@ -150,9 +155,14 @@ class Job:
             backbone = self.open(size)
             if view == "mirror":
                 backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
-            found = extract(backbone, self.reader(backbone), part, todo, view, self.dtype)
+            found = extract(backbone, self.reader(backbone), part, todo, view, self.engines, self.samples)
             self._features.update({(size, part, view, place): x for place, x in found.items()})
         return {p: self._features[size, part, view, p] for p in places}
+
+    @property
+    def samples(self) -> int:
+        """Of all parts: how often the frozen network is run in the end."""
+        return sum(len(data) for name, data in self.parts.items() if name != "screen")
 
     def reader(self, backbone: Backbone, parts: dict[str, Dataset] | None = None) -> Reader:
         return Reader(parts or self.parts, backbone, self.options.seed)
@@ -213,7 +223,14 @@ def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone
         dtype=choose_precision(options.precision, device),
         module=module,
         notes=notes,
+        engines=open_engines(options),
     )
+
+
+def open_engines(options: FitOptions) -> Engines:
+    """What runs frozen networks; a choice that was measured is kept as long as features are."""
+    dtype = None if options.precision == "auto" else getattr(torch, options.precision)
+    return Engines(options.engine, dtype, engines_dir() if limit() else None)
 
 
 def load_for(options: FitOptions, data: Any) -> Dataset:

@@ -79,6 +79,7 @@ class FitOptions(BaseModel):
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    engine: str = Field("auto", description="what runs the frozen network: auto, or `headstart methods --kind engine`")
     out: Path | None = None
     examples: bool = Field(True, description="show the user's samples in the report")
 

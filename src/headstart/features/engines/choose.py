@@ -1,0 +1,263 @@
+"""Which engine runs the frozen part: the fastest whose features agree with PyTorch's in float32, by measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.core.errors import ConfigError, did_you_mean
+from headstart.core.progress import progress
+from headstart.core.registry import get, names
+from headstart.features.engines.engine import Engine, EngineError, format_name
+from headstart.features.engines.prefix import Place
+from headstart.models.backbone import Backbone, State
+from headstart.store.atomic import write_json
+
+LEAST_COSINE = 0.999
+"""Between features of a sample by an engine and by PyTorch in float32; of the worst sample and place."""
+
+ROUNDS = 3
+
+MUCH_MORE = 2
+"""A choice is made anew for more than this many times the samples that it was made for."""
+
+MODULES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+"""Engine -> module that must be installed (`pip install headstart[fast]`)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine with a number format."""
+
+    name: str
+    dtype: torch.dtype
+
+    @property
+    def kind(self) -> type[Engine]:
+        return get("engine", self.name).build  # type: ignore[return-value]
+
+    def key(self, device: torch.device) -> str:
+        return self.kind.key(self.dtype, device)
+
+    def __str__(self) -> str:
+        return f"{self.name} in {format_name(self.dtype)}"
+
+
+@dataclass
+class Engines:
+    """The choice of engines for one run.
+
+    Attributes
+    ----------
+    asked
+        "auto", or the name of an engine, which is then used wherever it can be.
+    dtype
+        The number format asked for; None leaves it to measurement.
+    remembered
+        Folder in which choices are kept, so that a later run finds its features again; None keeps them in memory.
+    notes
+        What was chosen, why, and what failed; lines for the report.
+    """
+
+    asked: str = "torch"
+    dtype: torch.dtype | None = None
+    remembered: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    _chosen: dict[str, tuple[Candidate, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_engine(self.asked)
+
+    def choose(
+        self, backbone: Backbone, places: Sequence[Place], example: Callable[[], State], count: int, weights: str
+    ) -> Candidate:
+        """The engine for this network and input.
+
+        Parameters
+        ----------
+        example
+            Gives a batch of the user's own samples, to measure on.
+        count
+            Samples that are still to be run, for what trying an engine may cost.
+        weights
+            Hash of the network's weights.
+        """
+        device = next(backbone.parameters()).device
+        key = self._key(backbone, weights, device)
+        found = self._chosen.get(key) or self._recall(key)
+        # What was chosen for few samples was chosen without trying the engines that take long to start.
+        if found is None or count > MUCH_MORE * found[1]:
+            found = self._measure(backbone, places, example, count, device), count
+            self._remember(key, *found)
+        self._chosen[key] = found
+        return found[0]
+
+    def failed(self, backbone: Backbone, weights: str, candidate: Candidate, error: Exception) -> Candidate:
+        """What to use instead of an engine that cannot run this network after all."""
+        device = next(backbone.parameters()).device
+        instead = Candidate("torch", torch.float32 if self.dtype is None else self.dtype)
+        self._note(f"{candidate} cannot run this network ({error}); {instead} did it.")
+        self._chosen[self._key(backbone, weights, device)] = instead, sys.maxsize
+        return instead
+
+    # -- measuring -------------------------------------------------------------------------------------------------
+
+    def _measure(
+        self,
+        backbone: Backbone,
+        places: Sequence[Place],
+        make: Callable[[], State],
+        count: int,
+        device: torch.device,
+    ) -> Candidate:
+        found = self._candidates(backbone, device)
+        if len(found) == 1:
+            return found[0]
+        example = make()
+        size = len(next(iter(example.values())))
+        reference = Candidate("torch", torch.float32)
+        truth, fastest = self._time(reference, backbone, places, example)
+        best, lines = reference, [f"{reference} {size / fastest:,.0f} a second"]
+        for candidate in found:
+            if candidate == reference:
+                continue
+            if candidate.kind.pays_from > count / size * fastest:
+                continue
+            try:
+                made, seconds = self._time(candidate, backbone, places, example)
+            except EngineError as error:
+                lines.append(f"{candidate} failed ({error})")
+                continue
+            cosine = min(least_cosine(truth[place], made[place]) for place in places)
+            agrees = cosine >= LEAST_COSINE
+            lines.append(
+                f"{candidate} {size / seconds:,.0f} a second, least cosine {cosine:.5f}"
+                + ("" if agrees else f" (under {LEAST_COSINE}: not used)")
+            )
+            if agrees and seconds < fastest:
+                best, fastest = candidate, seconds
+        self._note(f"Frozen features: {best}. On {size} of the samples: {'; '.join(lines)}.")
+        return best
+
+    def _candidates(self, backbone: Backbone, device: torch.device) -> list[Candidate]:
+        """What may be used, in the order of trying."""
+        able = [n for n in names("engine") if is_installed(n) and (n == "torch" or backbone.family != "rnn")]
+        if self.asked != "auto":
+            if self.asked not in able:
+                self._note(f"{self.asked} does not run recurrent networks; torch did it.")
+            able = [self.asked] if self.asked in able else ["torch"]
+        found = []
+        for name in able:
+            kind = Candidate(name, torch.float32).kind
+            if self.asked == "auto" and "cuda" in get("engine", name).needs and device.type != "cuda":
+                continue
+            formats = kind.formats(device)
+            if self.dtype is not None:
+                formats = tuple(f for f in formats if f == self.dtype) or ((self.dtype,) if name == "torch" else ())
+            elif self.asked != "auto":
+                formats = formats[:1] if name != "torch" else formats
+            found += [Candidate(name, f) for f in formats]
+        if not found:
+            self._note(f"{self.asked} does not compute in that format on {device.type}; torch did it.")
+            found = [Candidate("torch", self.dtype or torch.float32)]
+        return sorted(found, key=lambda c: c.kind.pays_from)
+
+    @staticmethod
+    def _time(
+        candidate: Candidate, backbone: Backbone, places: Sequence[Place], example: State
+    ) -> tuple[dict[Place, Tensor], float]:
+        """Features of the example, and the best of some rounds in seconds."""
+        engine = candidate.kind(backbone, places, example, candidate.dtype)
+        made, seconds = {}, []
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            made = engine.run(example)
+            seconds.append(time.perf_counter() - start)
+        return made, min(seconds)
+
+    # -- remembering -----------------------------------------------------------------------------------------------
+
+    def _key(self, backbone: Backbone, weights: str, device: torch.device) -> str:
+        about = [self.asked, str(self.dtype), weights, repr(backbone.input_spec), str(device), torch.get_num_threads()]
+        about += [Candidate(n, torch.float32).key(device) for n in names("engine") if is_installed(n)]
+        return hashlib.blake2b(json.dumps(about).encode(), digest_size=16).hexdigest()
+
+    def _recall(self, key: str) -> tuple[Candidate, int] | None:
+        if self.remembered is None:
+            return None
+        try:
+            kept: dict[str, Any] = json.loads((self.remembered / f"{key}.json").read_text())
+            found = Candidate(kept["name"], getattr(torch, kept["dtype"])), int(kept["count"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        if kept.get("note"):
+            self._note(str(kept["note"]))
+        return found
+
+    def _remember(self, key: str, candidate: Candidate, count: int) -> None:
+        if self.remembered is not None and self.asked == "auto":
+            self.remembered.mkdir(parents=True, exist_ok=True)
+            about = {"name": candidate.name, "dtype": format_name(candidate.dtype), "count": count}
+            write_json(self.remembered / f"{key}.json", about | {"note": self.notes[-1] if self.notes else ""})
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            progress().say(text)
+
+
+def least_cosine(a: Tensor, b: Tensor) -> float:
+    """The smallest cosine between rows; rows that are zero in both agree.
+
+    >>> least_cosine(torch.eye(2), torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    1.0
+    """
+    if not bool(torch.isfinite(b).all()):
+        return -1.0
+    both = (a.norm(dim=1) == 0) & (b.norm(dim=1) == 0)
+    return float(torch.where(both, 1.0, torch.cosine_similarity(a.double(), b.double(), dim=1)).min())
+
+
+def is_installed(name: str) -> bool:
+    """Whether an engine's library is there."""
+    return name not in MODULES or find_spec(MODULES[name]) is not None
+
+
+def check_engine(name: str) -> None:
+    """Refuse engines that are not there.
+
+    Raises
+    ------
+    ConfigError
+        An unknown name, or a library that is not installed.
+    """
+    if name == "auto":
+        return
+    known = names("engine")
+    if name not in known:
+        raise ConfigError(f"There is no engine {name!r}.", did_you_mean(name, [*known, "auto"]))
+    if not is_installed(name):
+        raise ConfigError(
+            f"The engine {name!r} is not installed.", f"pip install 'headstart[fast]' brings {MODULES[name]}."
+        )
+
+
+def middle_batch(lengths: np.ndarray | None, count: int, size: int) -> np.ndarray:
+    """Positions of a batch that stands for all: of middle length where samples differ, else evenly spread."""
+    size = min(size, count)
+    if lengths is None:
+        return np.linspace(0, count - 1, size).round().astype(int)
+    order = np.argsort(lengths, kind="stable")
+    start = (count - size) // 2
+    return order[start : start + size]

@@ -1,0 +1,87 @@
+"""What every engine is: something that runs the frozen part of a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headstart.features.engines.prefix import Place, Prefix, begun
+from headstart.models.backbone import Backbone, State
+from headstart.models.token_backbone import mean_of_rows
+
+
+class EngineError(Exception):
+    """An engine cannot run this network; the message says why."""
+
+
+class Engine(ABC):
+    """Runs a frozen backbone up to some places.
+
+    Parameters
+    ----------
+    backbone, places
+        What is run.
+    example
+        A collated batch as the reader makes it: names, number formats and sizes of what will come.
+    dtype
+        Number format of the computations.
+
+    Raises
+    ------
+    EngineError
+        When the network cannot be converted.
+    """
+
+    name: str
+    """As users type it."""
+
+    pays_from: float = 0.0
+    """Seconds of remaining work from which it pays to convert the network for it and try."""
+
+    def __init__(
+        self, backbone: Backbone, places: Sequence[Place], example: State, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.backbone, self.places, self.dtype = backbone, tuple(places), dtype
+        self.device = next(backbone.parameters()).device
+        state, _ = begun(backbone, {k: v.to(self.device) for k, v in example.items()})
+        self.prefix = Prefix(backbone, places, list(state))
+        with torch.inference_mode():
+            self.prepare(state)
+
+    def prepare(self, state: State) -> None:  # noqa: B027  nothing to prepare is a valid answer
+        """Convert and compile for states like this one."""
+
+    @abstractmethod
+    def compute(self, state: State) -> Sequence[Tensor]:
+        """(R, D) for each place, in any number format, anywhere."""
+
+    @classmethod
+    @abstractmethod
+    def formats(cls, device: torch.device) -> tuple[torch.dtype, ...]:
+        """Number formats that are worth trying there; none where the engine cannot run on that device."""
+
+    @classmethod
+    @abstractmethod
+    def key(cls, dtype: torch.dtype, device: torch.device) -> str:
+        """Everything of the engine that its outputs depend on: version, device and number format."""
+
+    @torch.inference_mode()
+    def run(self, inputs: State) -> dict[Place, Tensor]:
+        """A collated batch -> place -> (B, D) float32 on the CPU."""
+        state, rows = begun(self.backbone, {k: v.to(self.device) for k, v in inputs.items()})
+        made = [x.float().cpu() for x in self.compute(state)]
+        if rows is not None:
+            made = [mean_of_rows(x, {"rows": rows.cpu()}) for x in made]
+        return dict(zip(self.places, made, strict=True))
+
+
+def format_name(dtype: torch.dtype) -> str:
+    """As people write it.
+
+    >>> format_name(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")

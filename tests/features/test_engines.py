@@ -1,0 +1,290 @@
+"""Engines give PyTorch's float32 features; the choice among them is by measurement, and falls back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from headstart.core.errors import ConfigError
+from headstart.core.registry import names
+from headstart.data import load_data
+from headstart.data.dataset import Dataset
+from headstart.features.engines import Candidate, Engine, EngineError, Engines, OnnxRuntime, OpenVino, Torch
+from headstart.features.engines.choose import LEAST_COSINE, least_cosine, middle_batch
+from headstart.features.extract import extract
+from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
+from headstart.models.backbone import State
+from headstart.models.opening import open_model
+from headstart.train.reader import Reader
+
+N = 11
+PLACES = [("layer2", 2), ("layer4", 1)]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    pictures = np.random.default_rng(0).integers(0, 256, (N, 20, 24, 3), dtype=np.uint8)
+    return load_data((pictures, np.arange(N) % 3))
+
+
+def opened(name: str = "test_resnet", size: int = 64) -> TracedBackbone:
+    return open_vision(parse_reference(f"scratch:timm:{name}"), Wanted(size=size)).eval()
+
+
+def batch(backbone: TracedBackbone, data: Dataset, index: Sequence[int]) -> State:
+    return Reader({"a": data}, backbone, 0).batch("a", index, ("plain",), labels=False).views["plain"]
+
+
+# -- engines ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [OpenVino, OnnxRuntime])
+@pytest.mark.parametrize(("name", "size"), [("test_resnet", 64), ("test_vit", 64), ("test_efficientnet", 64)])
+def test_pictures_equal_pytorch(kind: type[Engine], name: str, size: int, data: Dataset) -> None:
+    backbone = opened(name, size)
+    stages = list(backbone.stages)
+    places = [(stages[1], 2), (stages[-1], 1)]
+    example, other = batch(backbone, data, range(6)), batch(backbone, data, [8, 9, 10])
+    engine, plain = kind(backbone, places, example), Torch(backbone, places, example)
+    for inputs in (example, other):  # other: a batch of another size
+        made, truth = engine.run(inputs), plain.run(inputs)
+        assert list(made) == places
+        for place in places:
+            assert torch.allclose(made[place], truth[place], rtol=1e-3, atol=1e-4 * float(truth[place].abs().max()))
+
+
+@pytest.mark.parametrize("kind", [OpenVino, OnnxRuntime])
+def test_texts_of_any_length_equal_pytorch(kind: type[Engine]) -> None:
+    backbone = open_model("sample:all-minilm-l6-v2", Wanted(size=32, channels=3, modality="text")).eval()
+    places = [(list(backbone.stages)[2], 1), (list(backbone.stages)[-1], 1)]
+    r = torch.Generator().manual_seed(0)
+    example = {"ids": torch.randint(1000, 9000, (4, 24), generator=r), "mask": torch.ones(4, 24, dtype=torch.bool)}
+    example["mask"][1, 10:] = False
+    # Seven windows of two texts, shorter: rows are joined after the engine has run.
+    windows = {"ids": torch.randint(1000, 9000, (7, 16), generator=r), "mask": torch.ones(7, 16, dtype=torch.bool)}
+    windows["rows"] = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    engine, plain = kind(backbone, places, example), Torch(backbone, places, example)
+    for inputs, rows in ((example, 4), (windows, 2)):
+        made, truth = engine.run(inputs), plain.run(inputs)
+        for place in places:
+            assert made[place].shape == truth[place].shape == (rows, 384)
+            assert torch.allclose(made[place], truth[place], atol=1e-4)
+
+
+def test_formats_of_a_processor() -> None:
+    cpu = torch.device("cpu")
+    assert Torch.formats(cpu)[0] == torch.float32
+    assert torch.float32 in OpenVino.formats(cpu)
+    assert OpenVino.formats(torch.device("cuda")) == ()
+    keys = {kind.key(f, cpu) for kind in (Torch, OpenVino, OnnxRuntime) for f in (torch.float32, torch.bfloat16)}
+    assert len(keys) == 6
+
+
+# -- choosing --------------------------------------------------------------------------------------------------------
+
+
+class Pretended(Engine):
+    """An engine whose features are PyTorch's, changed, at a speed of one's choice."""
+
+    name, pays_from = "openvino", 0.0
+    change, error = 0.0, ""
+
+    def prepare(self, state: State) -> None:
+        if self.error:
+            raise EngineError(self.error)
+
+    @classmethod
+    def formats(cls, device: torch.device) -> tuple[torch.dtype, ...]:
+        return (torch.float32,)
+
+    @classmethod
+    def key(cls, dtype: torch.dtype, device: torch.device) -> str:
+        return "pretended"
+
+    def compute(self, state: State) -> Sequence[Tensor]:
+        made = self.prefix(*state.values())
+        return [x + self.change * x.flip(1) for x in made]
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> type[Pretended]:
+    """Stands in the place of OpenVINO; runs are timed as `seconds` says."""
+
+    class Own(Pretended):
+        seconds = {"torch": 1.0, "openvino": 0.5}  # noqa: RUF012
+
+    from headstart.features.engines import choose
+
+    real = Engines._time
+
+    def timed(candidate: Candidate, *rest: object) -> tuple[dict[tuple[str, int], Tensor], float]:
+        made, _ = real(candidate, *rest)  # type: ignore[arg-type]
+        return made, Own.seconds[candidate.name]
+
+    monkeypatch.setattr(Engines, "_time", staticmethod(timed))
+    monkeypatch.setattr(choose, "is_installed", lambda name: name in ("torch", "openvino"))
+    monkeypatch.setattr(Candidate, "kind", property(lambda c: Torch if c.name == "torch" else Own))
+    monkeypatch.setattr(Torch, "formats", classmethod(lambda cls, device: (torch.float32,)))
+    return Own
+
+
+def chosen(data: Dataset, engines: Engines, count: int = 1000) -> Candidate:
+    backbone = opened()
+    return engines.choose(backbone, PLACES, lambda: batch(backbone, data, range(4)), count, "weights")
+
+
+def test_the_fastest_that_agrees_is_taken(data: Dataset, pretended: type[Pretended]) -> None:
+    engines = Engines("auto")
+    assert chosen(data, engines).name == "openvino"
+    assert "openvino in float32" in engines.notes[0]
+    assert "2" in engines.notes[0]
+
+
+def test_a_slower_one_is_not(data: Dataset, pretended: type[Pretended]) -> None:
+    pretended.seconds = {"torch": 1.0, "openvino": 1.5}  # type: ignore[attr-defined]
+    assert chosen(data, Engines("auto")).name == "torch"
+
+
+def test_one_that_disagrees_is_not_and_it_says_so(data: Dataset, pretended: type[Pretended]) -> None:
+    pretended.change = 0.2
+    engines = Engines("auto")
+    assert chosen(data, engines).name == "torch"
+    assert "not used" in engines.notes[0]
+
+
+def test_one_that_cannot_be_made_is_reported(data: Dataset, pretended: type[Pretended]) -> None:
+    pretended.error = "no such layer"
+    engines = Engines("auto")
+    assert chosen(data, engines).name == "torch"
+    assert "no such layer" in engines.notes[0]
+
+
+def test_little_work_does_not_pay_for_trying(data: Dataset, pretended: type[Pretended]) -> None:
+    pretended.pays_from = 100.0
+    assert chosen(data, Engines("auto"), count=8).name == "torch"
+    engines = Engines("auto")
+    assert chosen(data, engines, count=8).name == "torch"
+    assert chosen(data, engines, count=8000).name == "openvino"  # much more work: measured anew
+
+
+def test_a_choice_is_remembered(data: Dataset, pretended: type[Pretended], tmp_path: Path) -> None:
+    first = Engines("auto", remembered=tmp_path / "e")
+    chosen(data, first)
+    pretended.seconds = {"torch": 1.0, "openvino": 9.0}  # type: ignore[attr-defined]
+    again = Engines("auto", remembered=tmp_path / "e")
+    assert chosen(data, again).name == "openvino"
+    assert again.notes == first.notes
+    kept = next((tmp_path / "e").glob("*.json"))
+    kept.write_text(json.dumps({"name": "openvino"}))  # damaged: measured anew
+    assert chosen(data, Engines("auto", remembered=tmp_path / "e")).name == "torch"
+
+
+def test_real_engines_are_chosen_among(data: Dataset) -> None:
+    backbone = opened()
+    engines = Engines("auto")
+    reader = Reader({"a": data}, backbone, 0)
+    made = extract(backbone, reader, "a", PLACES, engines=engines, count=10**7)
+    truth = extract(backbone, reader, "a", PLACES)
+    assert len(engines.notes) == 1
+    assert all(name in engines.notes[0] for name in ("torch", "openvino", "onnxruntime"))
+    assert min(least_cosine(truth[p], made[p]) for p in PLACES) >= LEAST_COSINE
+
+
+def test_an_engine_by_name(data: Dataset) -> None:
+    backbone = opened()
+    engines = Engines("openvino", torch.float32)
+    reader = Reader({"a": data}, backbone, 0)
+    truth = extract(backbone, reader, "a", PLACES)
+    made = extract(backbone, reader, "a", PLACES, engines=engines)
+    again = extract(backbone, reader, "a", PLACES, engines=engines)
+    for place in PLACES:
+        assert torch.allclose(made[place], truth[place], rtol=1e-3, atol=1e-4)
+        assert torch.equal(made[place], again[place])
+
+
+def test_a_failing_engine_falls_back(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: OpenVino, state: State) -> None:
+        raise EngineError("an operator is not known")
+
+    monkeypatch.setattr(OpenVino, "prepare", fails)
+    backbone = opened()
+    engines = Engines("openvino", torch.float32)
+    reader = Reader({"a": data}, backbone, 0)
+    made = extract(backbone, reader, "a", PLACES, engines=engines)
+    truth = extract(backbone, reader, "a", PLACES)
+    assert all(torch.equal(made[p], truth[p]) for p in PLACES)
+    assert "an operator is not known" in engines.notes[0]
+
+
+def test_recurrent_networks_stay_with_pytorch() -> None:
+    series = [np.random.default_rng(i).normal(size=(6 + i, 2)).astype(np.float32) for i in range(8)]
+    data = load_data((series, [0, 1] * 4), modality="sequence")
+    wanted = Wanted(size=0, channels=2, modality="sequence", mean=(0.0, 0.0), std=(1.0, 1.0), arch="width=4,layers=1")
+    backbone = open_model("scratch:gru", wanted).eval()
+    engines = Engines("openvino")
+    extract(backbone, Reader({"a": data}, backbone, 0), "a", engines=engines)
+    assert "recurrent" in engines.notes[0]
+
+
+def test_unknown_engines_are_refused() -> None:
+    with pytest.raises(ConfigError, match="openvin"):
+        Engines("openvin")
+    assert {"torch", "openvino", "onnxruntime", "torch-compile"} <= set(names("engine"))
+
+
+def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.features.engines import choose
+
+    monkeypatch.setattr(choose, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="not installed"):
+        Engines("openvino")
+    assert Engines("auto")._candidates(opened(), torch.device("cpu"))[0].name == "torch"
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_batches_shrink_where_memory_does_not_suffice(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = opened()
+    reader = Reader({"a": data}, backbone, 0)
+    truth = extract(backbone, reader, "a", PLACES)
+    sizes: list[int] = []
+    run = Torch.run
+
+    def limited(self: Torch, inputs: State) -> dict[tuple[str, int], Tensor]:
+        sizes.append(len(inputs["x"]))
+        if len(inputs["x"]) > 3:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return run(self, inputs)
+
+    monkeypatch.setattr(Torch, "run", limited)
+    monkeypatch.setenv("HEADSTART_CACHE_LIMIT", "0")
+    made = extract(backbone, reader, "a", PLACES)
+    assert sizes[0] == N
+    assert all(torch.allclose(made[p], truth[p], atol=1e-5) for p in PLACES)
+
+
+# -- small parts -----------------------------------------------------------------------------------------------------
+
+
+def test_least_cosine_minds_zeros_and_nans() -> None:
+    assert least_cosine(torch.zeros(2, 3), torch.zeros(2, 3)) == 1.0
+    assert least_cosine(torch.ones(2, 3), torch.full((2, 3), torch.nan)) == -1.0
+    assert least_cosine(torch.ones(1, 3), -torch.ones(1, 3)) == pytest.approx(-1.0)
+
+
+def test_the_middle_batch_has_middle_lengths() -> None:
+    assert sorted(middle_batch(np.array([9, 1, 5, 4, 8, 2]), 6, 2)) == [2, 3]
+    assert middle_batch(None, 10, 3).tolist() == [0, 4, 9]
+    assert middle_batch(None, 2, 64).tolist() == [0, 1]
