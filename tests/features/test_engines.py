@@ -16,7 +16,7 @@ from headstart.core.registry import names
 from headstart.data import load_data
 from headstart.data.dataset import Dataset
 from headstart.features.engines import Candidate, Engine, EngineError, Engines, OnnxRuntime, OpenVino, Torch
-from headstart.features.engines.choose import LEAST_COSINE, least_cosine, middle_batch
+from headstart.features.engines.choose import LEAST_COSINE, least_cosine, middle_batch, probe_differs
 from headstart.features.extract import extract
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
 from headstart.models.backbone import State
@@ -141,7 +141,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> type[Pretended]:
 
 def chosen(data: Dataset, engines: Engines, count: int = 1000) -> Candidate:
     backbone = opened()
-    return engines.choose(backbone, PLACES, lambda: batch(backbone, data, range(4)), count, "weights")
+    return engines.choose(
+        backbone, PLACES, lambda: (batch(backbone, data, range(4)), torch.tensor([0, 1, 2, 0])), count, "weights"
+    )
 
 
 def test_the_fastest_that_agrees_is_taken(data: Dataset, pretended: type[Pretended]) -> None:
@@ -250,6 +252,15 @@ def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match="not installed"):
         Engines("openvino")
     assert Engines("auto")._candidates(opened(), torch.device("cpu"))[0].name == "torch"
+
+
+def test_a_probe_tells_features_apart() -> None:
+    r = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    x = torch.randn(40, 3, generator=r) + 4 * labels[:, None]
+    assert not probe_differs(x, x + 0.01 * torch.randn(40, 3, generator=r), labels)
+    assert probe_differs(x, torch.randn(40, 3, generator=r), labels)
+    assert not probe_differs(x, torch.randn(40, 3, generator=r), torch.full((40,), -1))
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import typer
 from headstart.cli.output import AsJson, console, print_json, print_table, working
 from headstart.core.errors import ConfigError, did_you_mean
 
-ROOMS = ("headstart.data", "headstart.train", "headstart.pretrain", "headstart.finetune")
+ROOMS = ("headstart.data", "headstart.train", "headstart.pretrain", "headstart.finetune", "headstart.features.engines")
 """The rooms whose methods register when they are imported."""
 
 

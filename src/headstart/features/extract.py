@@ -14,7 +14,7 @@ from headstart.core.errors import HeadstartError
 from headstart.core.progress import progress
 from headstart.features.cache import FeatureStore, limit, prune
 from headstart.features.engines import Candidate, Engine, EngineError, Engines, Place
-from headstart.features.engines.choose import middle_batch
+from headstart.features.engines.choose import Example, middle_batch
 from headstart.features.engines.prefix import signature
 from headstart.features.keys import open_stores, sample_names, weights_up_to
 from headstart.models.backbone import Backbone, State
@@ -65,9 +65,13 @@ def extract(
     deepest = max((stage for stage, _ in wanted), key=list(backbone.stages).index)
     total = len(reader.parts[part])
 
-    def example() -> State:
+    def example() -> Example:
         lengths = reader.lengths(part) if backbone.by_length else None
-        return reader.batch(part, middle_batch(lengths, total, backbone.batch_size()), (view,), False).views[view]
+        index = middle_batch(lengths, total, backbone.batch_size())
+        state = reader.batch(part, index, (view,), labels=False).views[view]
+        task = next(iter(reader.parts[part].schema.tasks), None)
+        classes = task is not None and task.kind == "single-label"
+        return state, torch.as_tensor(reader.parts[part].labels(task.name))[index] if classes and task else None
 
     candidate = engines.choose(backbone, wanted, example, max(count or 0, total), weights[deepest])
     passes = _Passes(backbone, reader, part, wanted, view, engines, weights[deepest], candidate)
@@ -81,7 +85,7 @@ def extract(
     lacking = np.array([i for i, name in enumerate(names) if any(name not in s for s in stores.values())], dtype=int)
     if len(lacking):
         if candidate.name != "torch":
-            passes.prepare(example())
+            passes.prepare(example()[0])
         if passes.candidate != candidate:  # it failed, and what another engine computes has another key
             stores = open_stores(backbone, wanted, view, passes.candidate.key(passes.device), reader.seed, weights)
             lacking = np.arange(total)

@@ -21,6 +21,7 @@ from headstart.core.progress import progress
 from headstart.core.registry import get, names
 from headstart.features.engines.engine import Engine, EngineError, format_name
 from headstart.features.engines.prefix import Place
+from headstart.features.ridge import fit_ridge, indicators
 from headstart.models.backbone import Backbone, State
 from headstart.store.atomic import write_json
 
@@ -34,6 +35,10 @@ MUCH_MORE = 2
 
 MODULES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 """Engine -> module that must be installed (`pip install headstart[fast]`)."""
+
+
+Example = tuple[State, Tensor | None]
+"""A batch, and (B,) class numbers, -1 where there is none; None where the task has no classes."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,14 @@ class Engines:
         check_engine(self.asked)
 
     def choose(
-        self, backbone: Backbone, places: Sequence[Place], example: Callable[[], State], count: int, weights: str
+        self, backbone: Backbone, places: Sequence[Place], example: Callable[[], Example], count: int, weights: str
     ) -> Candidate:
         """The engine for this network and input.
 
         Parameters
         ----------
         example
-            Gives a batch of the user's own samples, to measure on.
+            Gives a batch of the user's own samples, and their class numbers where they have any, to measure on.
         count
             Samples that are still to be run, for what trying an engine may cost.
         weights
@@ -117,14 +122,14 @@ class Engines:
         self,
         backbone: Backbone,
         places: Sequence[Place],
-        make: Callable[[], State],
+        make: Callable[[], Example],
         count: int,
         device: torch.device,
     ) -> Candidate:
         found = self._candidates(backbone, device)
         if len(found) == 1:
             return found[0]
-        example = make()
+        example, labels = make()
         size = len(next(iter(example.values())))
         reference = Candidate("torch", torch.float32)
         truth, fastest = self._time(reference, backbone, places, example)
@@ -140,12 +145,13 @@ class Engines:
                 lines.append(f"{candidate} failed ({error})")
                 continue
             cosine = min(least_cosine(truth[place], made[place]) for place in places)
-            agrees = cosine >= LEAST_COSINE
+            fault = "" if cosine >= LEAST_COSINE else f"under {LEAST_COSINE}: not used"
+            if not fault and labels is not None and any(probe_differs(truth[p], made[p], labels) for p in places):
+                fault = "a probe on them errs on other samples: not used"
             lines.append(
-                f"{candidate} {size / seconds:,.0f} a second, least cosine {cosine:.5f}"
-                + ("" if agrees else f" (under {LEAST_COSINE}: not used)")
+                f"{candidate} {size / seconds:,.0f} a second, least cosine {cosine:.5f}{f' ({fault})' if fault else ''}"
             )
-            if agrees and seconds < fastest:
+            if not fault and seconds < fastest:
                 best, fastest = candidate, seconds
         self._note(f"Frozen features: {best}. On {size} of the samples: {'; '.join(lines)}.")
         return best
@@ -227,6 +233,18 @@ def least_cosine(a: Tensor, b: Tensor) -> float:
         return -1.0
     both = (a.norm(dim=1) == 0) & (b.norm(dim=1) == 0)
     return float(torch.where(both, 1.0, torch.cosine_similarity(a.double(), b.double(), dim=1)).min())
+
+
+def probe_differs(a: Tensor, b: Tensor, labels: Tensor) -> bool:
+    """Whether the leave-one-out accuracies of ridge probes on both differ by more than two standard errors."""
+    known = labels >= 0
+    if int(known.sum()) < 2:
+        return False
+    y = labels[known]
+    target = indicators(y, int(y.max()) + 1)
+    right = [(fit_ridge(x[known], target).held_out.argmax(1) == y).double() for x in (a, b)]
+    change = right[1] - right[0]
+    return bool(change.mean().abs() > 2 * change.std() / len(change) ** 0.5)
 
 
 def is_installed(name: str) -> bool:
