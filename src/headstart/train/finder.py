@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from itertools import cycle, islice
 
 import numpy as np
-import torch
 
 from headstart.core.progress import progress
 from headstart.models.model import Model
-from headstart.train.averaging import restore
-from headstart.train.batch import Terms
 from headstart.train.loop import Settings, Work
-from headstart.train.modes import make_optimizer, parameter_groups, set_train_mode
-from headstart.train.objective import Context, all_feeds, joint_losses
-from headstart.train.precision import autocast, norms_in_float32
 from headstart.train.reader import Reader
-from headstart.train.update import Step
+from headstart.train.trial import trial
 
 STEPS = 60
 LOWEST, HIGHEST = 1e-3, 1e2
@@ -36,40 +28,14 @@ def suggest(model: Model, reader: Reader, work: Work, settings: Settings) -> tup
     factor, reason
         None where the loss never fell by a twentieth of its start: then there is no suggestion.
     """
-    kept = {n: t.detach().clone() for n, t in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()}
-    requires = {n: p.requires_grad for n, p in model.named_parameters()}
-    feeds = all_feeds(work.objectives)
-    ctx = Context(model, reader, settings.seed, settings.device, feeds=feeds, teacher=copy.deepcopy(model).eval())
-    optimizer = make_optimizer(parameter_groups(model, work.phase), settings.device)
     factors = np.geomspace(LOWEST, HIGHEST, STEPS)
-    streams = {
-        name: (b for epoch in cycle(range(10**6)) for b in reader.epoch(feed, epoch, work.phase.batch_size))
-        for name, feed in feeds.items()
-    }
     losses: list[float] = []
-    try:
-        with progress().task("learning-rate finder", STEPS) as advance:
-            for i, factor in enumerate(factors):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * factor
-                set_train_mode(model, work.phase)
-                torch.manual_seed(settings.seed + i)
-                batches = {name: next(islice(s, 1)).to(settings.device) for name, s in streams.items()}
-
-                def terms(_: int, only: frozenset[str] | None, batches: dict = batches) -> Terms:
-                    with autocast(settings.dtype, settings.device):
-                        return joint_losses(work.objectives, model, batches, ctx, only)
-
-                with norms_in_float32(model, settings.dtype, settings.device):
-                    logs = work.update(Step(model, terms, [1.0], optimizer, work.phase.clip))
-                losses.append(math.fsum(v for k, v in logs.items() if k not in ("gradient_norm", "clipped", "skipped")))
-                advance(1)
-                if not math.isfinite(losses[-1]) or losses[-1] > 4 * max(losses[0], 1e-3):
-                    break
-    finally:
-        restore(model, kept)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(requires[name])
+    with progress().task("learning-rate finder", STEPS) as advance:
+        for loss, _ in trial(model, reader, work, settings, factors):
+            losses.append(loss)
+            advance(1)
+            if not math.isfinite(loss) or loss > 4 * max(losses[0], 1e-3):
+                break
     return read_curve(factors[: len(losses)], np.array(losses))
 
 

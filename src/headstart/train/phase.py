@@ -43,7 +43,10 @@ class Phase:
         "average" with the averaged ones.
     cut
         The stage after which activations are kept and training resumes; None keeps nothing. The stages up to it
-        must be frozen and the views free of randomness.
+        must be frozen.
+    views
+        With a cut: how many views of each sample are kept, where they are drawn at random. Epoch e trains on view
+        e modulo this; one or more for every epoch are the views that would be drawn without a cut.
     objective
         What is minimised: the labels' loss, or that of the family's pretraining on the inputs alone.
     label_smoothing
@@ -66,6 +69,7 @@ class Phase:
     validate_every: int | None = 1
     keep: Literal["best", "last", "average"] = "best"
     cut: str | None = None
+    views: int = 1
     objective: Literal["supervised", "pretraining"] = "supervised"
     label_smoothing: float = 0.0
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from headstart.train.averaging import Average, restore, trained_tensors
 from headstart.train.batch import Batch, Feed
+from headstart.train.cached import CachedReader
 from headstart.train.modes import make_optimizer, parameter_groups
 from headstart.train.objective import Clock, all_feeds
-from headstart.train.reader import CachedReader, Reader
+from headstart.train.reader import Reader
 from headstart.train.schedule import make_schedule
 from headstart.train.work import Score, Work
 
@@ -36,7 +37,9 @@ class PhaseState:
         self.reader: Reader = trainer.reader
         if phase.cut is not None:
             model.eval()
-            self.reader = CachedReader(trainer.reader, phase.cut, trainer.settings.device)
+            self.reader = CachedReader(
+                trainer.reader, phase.cut, trainer.settings.device, phase.views, trainer.settings.scratch
+            )
         ctx.reader, ctx.feeds = self.reader, self.feeds
         if any("teacher" in o.needs for o in work.objectives):
             ctx.teacher = copy.deepcopy(model).eval().requires_grad_(False)

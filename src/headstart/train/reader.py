@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -217,46 +216,6 @@ def in_order(rows: Sequence[Tensor], index: Sequence[Tensor]) -> Tensor:
     result = torch.empty_like(joined)
     result[where] = joined
     return result
-
-
-class CachedReader(Reader):
-    """A reader whose batches are states after a cut, computed once per sample and view.
-
-    Only views without randomness can be kept; the prefix must be frozen and in eval mode.
-
-    Parameters
-    ----------
-    reader
-        Where samples come from.
-    cut
-        The stage that has been run.
-    """
-
-    def __init__(self, reader: Reader, cut: str, device: torch.device, batch_size: int = 64) -> None:
-        super().__init__(reader.parts, reader.backbone, reader.seed)
-        self.source = reader
-        self.cut = cut
-        self.device = device
-        self.batch_size = batch_size
-        self._states: dict[str, State] = {}
-
-    @torch.no_grad()
-    def _activations(self, part: str) -> State:
-        if part not in self._states:
-            chunks, index = [], []
-            for batch in self.source.sweep(part, self.batch_size, labels=False):
-                index.append(batch.index)
-                state = self.backbone.begin(batch.to(self.device).views["plain"])
-                chunks.append({k: v.cpu() for k, v in self.backbone.run(state, upto=self.cut).items()})
-            self._states[part] = {k: in_order([c[k] for c in chunks], index) for k in chunks[0]}
-        return self._states[part]
-
-    def batch(self, part: str, index: Index, views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
-        kept = self._activations(part)
-        where = torch.as_tensor(np.asarray(index, dtype=np.int64))
-        state = {k: v[where] for k, v in kept.items()}
-        plain = self.source.batch(part, index, (), labels, epoch)
-        return replace(plain, views=dict.fromkeys(views, state), after=self.cut)
 
 
 def _balanced(labels: np.ndarray, n: int, r: np.random.Generator) -> np.ndarray:

@@ -84,6 +84,8 @@ class Settings:
         Seconds between checkpoints within an epoch (one is also written after each epoch).
     name
         Shown with the progress and written into the log.
+    scratch
+        Folder for kept activations while training runs; None is the system's folder of temporary files.
     """
 
     seed: int = 0
@@ -93,6 +95,7 @@ class Settings:
     every: float = 60.0
     name: str = "training"
     labels: Mapping[str, Any] = field(default_factory=dict)
+    scratch: Path | None = None
 
 
 @dataclass

@@ -7,9 +7,10 @@ then the model is trained on all samples for that long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,8 +33,11 @@ from headstart.train.inference import outputs
 from headstart.train.loop import History, Score, Settings, Trainer, Work
 from headstart.train.objective import Objective
 from headstart.train.phase import Phase, Strategy
+from headstart.train.trial import faster_precision
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.job import Job
+
+T = TypeVar("T")
 
 FOLDS_OF_FEW = 2
 
@@ -144,6 +148,9 @@ def load_candidate(job: Job, candidate: Candidate) -> Model:
 
 def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, Any]:
     strategy, notes = _strategy(job, name, start, mirror)
+    if strategy.phases:
+        why = job.settle_precision(name, lambda: _trial(job, strategy, start, mirror, faster_precision))
+        notes += [why] if why else []
     if job.few:
         logits, strategy = _two_folds(job, strategy, start, mirror, notes)
         model, _ = _run(job, strategy, start, mirror, name, fold=None)
@@ -249,7 +256,7 @@ def _run(
     settings = Settings(
         seed=job.options.seed,
         device=job.device,
-        dtype=job.dtype,
+        dtype=job.training_dtype,
         checkpoint=job.folder.checkpoint(label),
         name=f"{name}, fold {fold + 1} of {FOLDS_OF_FEW}" if fold is not None else name,
         labels={"stage": name, "fold": fold},
@@ -351,10 +358,15 @@ def _judged_rarely(strategy: Strategy) -> Strategy:
 
 
 def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:
+    return _trial(job, strategy, start, mirror, suggest)
+
+
+def _trial(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, of: Callable[..., T]) -> T:
+    """Try a few steps of the strategy's last phase on a model that is thrown away."""
     model, view = _prepare(job, strategy, start, mirror, None)
     last = strategy.phases[-1]
     work = Work(last, [_objective(job, last, model.backbone, view)])
-    return suggest(
+    return of(
         model,
         job.reader(model.backbone),
         work,

@@ -101,10 +101,10 @@ def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
     some = job.reader(backbone).batch("screen", range(batch), ("plain",), labels=False).to(job.device)
     x = backbone.begin(some.views["plain"])
 
-    def rate(train: bool) -> float:
+    def rate(train: bool, dtype: torch.dtype) -> float:
         done, start = 0, None
         while start is None or time.monotonic() - start < MOMENT:
-            with torch.set_grad_enabled(train), autocast(job.dtype, job.device):
+            with torch.set_grad_enabled(train), autocast(dtype, job.device):
                 out = backbone.pool(backbone.run(x))
                 if train:
                     out.sum().backward()
@@ -114,4 +114,7 @@ def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
                 done += batch
         return done / (time.monotonic() - start)
 
-    return rate(False), rate(True) if trained & set(backbone.stages) else 1.0
+    # A run measures which of them it trains faster in.
+    formats = {job.dtype, torch.float32} if job.options.precision == "auto" else {job.dtype}
+    training = max(rate(True, dtype) for dtype in formats) if trained & set(backbone.stages) else 1.0
+    return rate(False, job.dtype), training

@@ -45,6 +45,8 @@ class Job:
         (train,) the fold, of five or of two, that holds a sample out; -1 for those never held out.
     module
         A backbone given in Python instead of a reference.
+    dtype, training_dtype
+        Number format of evaluation, and the one that training was measured to be faster in.
     """
 
     options: FitOptions
@@ -64,6 +66,7 @@ class Job:
     notes: Notes = field(default_factory=Notes)
     seconds: dict[str, float] = field(default_factory=dict)
     engines: Engines = field(default_factory=Engines)
+    training_dtype: torch.dtype = torch.float32
     _features: dict[tuple[int, str, str, Place], Tensor] = field(default_factory=dict)
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -81,6 +84,27 @@ class Job:
         for text in kept["engines"]:
             self.notes.info("speed", text)
         return kept["value"]
+
+    def settle_precision(self, name: str, measure: Callable[[], tuple[torch.dtype, str]]) -> str:
+        """Measure in which number format the strategy trains faster here; a resumed run goes on in the same.
+
+        Returns why.
+        """
+
+        def measured() -> dict[str, str]:
+            dtype, why = measure() if self.options.precision == "auto" else (self.dtype, "")
+            return {"dtype": str(dtype).removeprefix("torch."), "why": why}
+
+        kept = self.folder.step(f"{name}-precision", measured)
+        self.training_dtype = getattr(torch, kept["dtype"])
+        return kept["why"]
+
+    def precision_of(self, name: str) -> str:
+        """The number format that a strategy was trained in; that of evaluation where nothing was."""
+        step = f"{name}-precision"
+        if self.folder.has_step(step):
+            return self.folder.step(step, dict)["dtype"]
+        return str(self.dtype).removeprefix("torch.")
 
     # -- labels ----------------------------------------------------------------------------------------------------
 

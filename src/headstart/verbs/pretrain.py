@@ -40,6 +40,7 @@ from headstart.train.loop import Score, Settings, Trainer, Work
 from headstart.train.phase import Phase
 from headstart.train.precision import autocast, choose_precision
 from headstart.train.reader import Reader
+from headstart.train.trial import faster_precision
 from headstart.verbs.job import choose_device
 from headstart.verbs.options import PretrainOptions, make_pretrain_options
 from headstart.verbs.pretrain_data import keep_data, read_corpus
@@ -118,6 +119,7 @@ class _Pretraining:
         reader = Reader({"corpus": train} | ({"held": held} if held is not None else {}), self.backbone, options.seed)
         model = Model(self.backbone, {})
         phases = self._phases(len(train))
+        self._settle_precision(model, reader, phases[-1])
         settings = Settings(
             seed=options.seed,
             device=self.device,
@@ -140,6 +142,21 @@ class _Pretraining:
         report(self.folder.path)
         self.folder.clear_checkpoints()
         return Run(self.folder.path)
+
+    def _settle_precision(self, model: Model, reader: Reader, phase: Phase) -> None:
+        """Measure in which number format this machine trains faster; kept, so that resuming goes on in the same."""
+
+        def measure() -> dict[str, str]:
+            dtype, why = self.dtype, ""
+            if self.options.precision == "auto":
+                settings = Settings(seed=self.options.seed, device=self.device, dtype=self.dtype)
+                dtype, why = faster_precision(model, reader, Work(phase, [self.objective]), settings)
+            return {"dtype": str(dtype).removeprefix("torch."), "why": why}
+
+        kept = self.folder.step("precision", measure)
+        self.dtype = getattr(torch, kept["dtype"])
+        if kept["why"]:
+            progress().say(kept["why"])
 
     # -- data and network ------------------------------------------------------------------------------------------
 

@@ -286,7 +286,7 @@ def _cost(job: Job, result: Result, seconds: float) -> dict[str, Any]:
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if job.device.type == "cuda" else None,
         "parameters": {"total": sum(p.numel() for p in parameters), "trained": trained},
         "device": str(job.device),
-        "precision": str(job.dtype).removeprefix("torch."),
+        "precision": job.precision_of(result.candidate.name) if result.candidate else job.precision_of(""),
         "threads": torch.get_num_threads(),
     }
 
