@@ -87,6 +87,7 @@ ROWS = (
     Row("bn", STRATEGY, "HOW", "BatchNorm's statistics: freeze or adapt.", "auto"),
     Row("ema", STRATEGY, "", "Average the weights over the steps.", "if better", bool),
     Row("patience", STRATEGY, "N", "Epochs without improvement before stopping.", "by strategy", int),
+    Row("views", STRATEGY, "N", "Views kept of each sample behind frozen stages, or fresh: none.", "auto"),
     Row("augment", STRATEGY, "HOW", "none, light or strong.", "auto"),
     Row("mixup", STRATEGY, "ALPHA", "Strength of mixup; 0 is off.", "0", float),
     Row("cutmix", STRATEGY, "ALPHA", "Strength of cutmix; 0 is off.", "0", float),

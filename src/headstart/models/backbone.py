@@ -84,6 +84,8 @@ class Backbone(nn.Module):
         View -> how its samples are drawn (pictures).
     by_length
         Whether samples differ in length, so that batches of similar lengths save work.
+    length_multiple
+        Batches are padded to a multiple of this.
     keeps_settled
         Whether readers may keep settled samples in memory; false where settling is cheap and data are many.
     """
@@ -97,6 +99,7 @@ class Backbone(nn.Module):
     family: str
     ended_at: str | None
     by_length = False
+    length_multiple = 1
     keeps_settled = True
 
     def __init__(self) -> None:

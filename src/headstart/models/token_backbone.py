@@ -19,7 +19,6 @@ MOST_WINDOWS = 16
 
 TOKENS_PER_BATCH = 4096
 _ABSENT = -1
-_MULTIPLE = 8
 
 
 class TokenBackbone(Backbone):
@@ -32,6 +31,7 @@ class TokenBackbone(Backbone):
     """
 
     by_length = True
+    length_multiple = 8
     tokenizer: Tokenizer
     pooling: AttentionPooling | None
     directions = 1
@@ -55,7 +55,7 @@ class TokenBackbone(Backbone):
     def collate(self, states: list[State]) -> State:
         counts = torch.tensor([len(s["ids"]) for s in states])
         longest = max(s["ids"].shape[1] for s in states)
-        width = min(-(-longest // _MULTIPLE) * _MULTIPLE, max(self.input_spec.size, longest))
+        width = min(-(-longest // self.length_multiple) * self.length_multiple, max(self.input_spec.size, longest))
         ids = torch.cat([_padded(s["ids"], width, _ABSENT) for s in states])
         mask = ids != _ABSENT
         batch = {"ids": ids.masked_fill(~mask, self.tokenizer.special.pad or 0), "mask": mask}

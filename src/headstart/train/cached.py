@@ -81,9 +81,11 @@ class CachedReader(Reader):
         if "mask" not in state:
             return state
         # Every sample was kept as long as the longest; a batch is as long as its own longest.
-        longest = state["mask"].shape[1]
-        used = max(1, int(state["mask"].any(0).nonzero().max()) + 1) if bool(state["mask"].any()) else longest
-        return {n: x[:, :used] if x.dim() > 1 and x.shape[1] == longest else x for n, x in state.items()}
+        whole = state["mask"].shape[1]
+        used = int(state["mask"].any(0).nonzero().max()) + 1 if bool(state["mask"].any()) else whole
+        multiple = self.backbone.length_multiple
+        used = min(whole, -(-used // multiple) * multiple)
+        return {n: x[:, :used] if x.dim() > 1 and x.shape[1] == whole else x for n, x in state.items()}
 
     @torch.no_grad()
     def _kept(self, part: str, view: str, number: int) -> dict[str, np.ndarray]:

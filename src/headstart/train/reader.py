@@ -113,7 +113,7 @@ class Reader:
     def batch(self, part: str, index: Index, views: Sequence[str], labels: bool = True, epoch: int = 0) -> Batch:
         """The batch of the samples at these positions."""
         data = self.parts[part]
-        samples = self.samples(part, index)
+        samples = self.samples(part, index) if views else []
         made: dict[str, State] = {}
         for view in views:
             states = [self.backbone.preprocess(s, view, derive(self.seed, epoch, s.id, view)) for s in samples]

@@ -33,9 +33,11 @@ from headstart.train.inference import outputs
 from headstart.train.loop import History, Score, Settings, Trainer, Work
 from headstart.train.objective import Objective
 from headstart.train.phase import Phase, Strategy
+from headstart.train.reader import Reader
 from headstart.train.trial import faster_precision
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.job import Job
+from headstart.verbs.prefix import with_kept_prefix
 
 T = TypeVar("T")
 
@@ -151,6 +153,8 @@ def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, A
     if strategy.phases:
         why = job.settle_precision(name, lambda: _trial(job, strategy, start, mirror, faster_precision))
         notes += [why] if why else []
+        strategy, remarks = with_kept_prefix(job, strategy, lambda: _tried(job, strategy, start, mirror))
+        notes += remarks
     if job.few:
         logits, strategy = _two_folds(job, strategy, start, mirror, notes)
         model, _ = _run(job, strategy, start, mirror, name, fold=None)
@@ -260,6 +264,7 @@ def _run(
         checkpoint=job.folder.checkpoint(label),
         name=f"{name}, fold {fold + 1} of {FOLDS_OF_FEW}" if fold is not None else name,
         labels={"stage": name, "fold": fold},
+        scratch=job.folder.checkpoints / "activations",
     )
     if any(phase.objective == "pretraining" for phase in strategy.phases):
         kept = job.folder.checkpoints / f"{label}-corpus"
@@ -267,6 +272,8 @@ def _run(
     works = [Work(phase, [_objective(job, phase, model.backbone, view)]) for phase in strategy.phases]
     judge = _Judge(job, reader, held_out, label) if held_out is not None else None
     trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
+    if judge is not None:
+        judge.trainer = trainer
     history = trainer.run()
     return model.eval(), history
 
@@ -276,6 +283,7 @@ class _Judge:
 
     def __init__(self, job: Job, reader: Any, part: str, label: str) -> None:
         self.job, self.reader, self.part = job, reader, part
+        self.trainer: Trainer | None = None
         self.folder = job.folder.checkpoints / f"{label}-epochs"
 
     def path(self, phase: int, epoch: int, kind: str) -> Path:
@@ -283,7 +291,9 @@ class _Judge:
 
     def __call__(self, model: Model, phase: int = 0, epoch: int = 0, kind: str = "raw") -> Score:
         job = self.job
-        logits = outputs(model, self.reader, self.part, dtype=job.dtype).logits[job.task.name]
+        # Where activations are kept, validation reads them too.
+        reader = self.trainer.ctx.reader if self.trainer is not None else self.reader
+        logits = outputs(model, reader, self.part, dtype=job.dtype).logits[job.task.name]
         labels = self.reader.parts[self.part].labels(job.task.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         save_tree(self.path(phase, epoch, kind), torch.from_numpy(logits))
@@ -363,12 +373,12 @@ def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -
 
 def _trial(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, of: Callable[..., T]) -> T:
     """Try a few steps of the strategy's last phase on a model that is thrown away."""
-    model, view = _prepare(job, strategy, start, mirror, None)
+    model, reader, view = _tried(job, strategy, start, mirror)
     last = strategy.phases[-1]
     work = Work(last, [_objective(job, last, model.backbone, view)])
-    return of(
-        model,
-        job.reader(model.backbone),
-        work,
-        Settings(seed=job.options.seed, device=job.device, dtype=job.dtype),
-    )
+    return of(model, reader, work, Settings(seed=job.options.seed, device=job.device, dtype=job.dtype))
+
+
+def _tried(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[Model, Reader, str]:
+    model, view = _prepare(job, strategy, start, mirror, None)
+    return model, job.reader(model.backbone), view

@@ -71,6 +71,9 @@ class FitOptions(BaseModel):
     bn: Literal["auto", "freeze", "adapt"] = "auto"
     ema: bool | None = None
     patience: int | None = Field(None, ge=1, description="epochs without improvement before stopping")
+    views: Annotated[int, Field(ge=1)] | Literal["auto", "fresh"] = Field(
+        "auto", description="views kept of each sample where first stages are frozen; fresh keeps none"
+    )
     augment: Literal["auto", "none", "light", "strong"] = "auto"
     mixup: float = Field(0.0, ge=0, description="alpha of mixup; 0 is off")
     cutmix: float = Field(0.0, ge=0, description="alpha of cutmix; 0 is off")
