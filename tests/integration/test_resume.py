@@ -19,6 +19,8 @@ import pytest
 OPTIONS = (
     *("--model", "scratch:timm:test_resnet", "--image-size", "32", "--stage", "last", "--strategy", "lp-ft"),
     *("--epochs", "4", "--batch-size", "4", "--device", "cpu", "--seed", "3"),
+    # What is measured of the machine may turn out otherwise in another run; a resumed run keeps what was measured.
+    *("--precision", "float32", "--views", "fresh", "--engine", "torch"),
 )
 Start = Callable[..., "subprocess.Popen[str]"]
 Condition = Callable[[Path], bool]

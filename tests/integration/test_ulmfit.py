@@ -43,6 +43,7 @@ def test_a_fit_that_was_killed_ends_as_one_that_was_not(
     reviews(tmp_path / "t.csv", 40)
     arch = ("--arch", "layers=1,width=12,words=200", "--epochs", "2", "--max-length", "16", "--device", "cpu")
     options = ("fit", "t.csv", "--model", "scratch:awd-lstm", *arch, "--strategy", "ulmfit")
+    options += ("--precision", "float32", "--views", "fresh", "--engine", "torch")
     assert here(*options, "--out", "whole").code == 0
     process = start(*options, "--out", "killed")
     log, end = tmp_path / "killed" / "metrics.jsonl", time.monotonic() + 120

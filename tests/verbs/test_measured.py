@@ -1,0 +1,94 @@
+"""What a run measures of the machine is decided once: a resumed run goes on as it began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import headstart as hs
+from headstart.finetune.supervised import Loss, Supervised
+from headstart.models import Wanted, open_vision, parse_reference
+from headstart.models.model import Head, Model
+from headstart.store.runfolder import RunFolder
+from headstart.train import trial as module
+from headstart.train.loop import Settings, Work
+from headstart.train.phase import Phase
+from headstart.train.reader import Reader
+from headstart.train.trial import faster_precision, trial
+from headstart.verbs.job import Job, open_job
+from headstart.verbs.options import make_options
+
+
+@pytest.fixture
+def data() -> hs.Dataset:
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
+    return hs.load_data((pictures, np.arange(24) % 3))
+
+
+def job_at(folder: Path, data: hs.Dataset, **options: object) -> Job:
+    return open_job(RunFolder(folder), make_options({"model": "scratch:timm:test_resnet", **options}), data)
+
+
+def test_precision_is_measured_once(tmp_path: Path, data: hs.Dataset) -> None:
+    job = job_at(tmp_path, data)
+    assert job.settle_precision("full", lambda: (torch.bfloat16, "why")) == "why"
+    assert job.training_dtype == torch.bfloat16
+
+    def never() -> tuple[torch.dtype, str]:
+        raise AssertionError("measured again")
+
+    resumed = job_at(tmp_path, data)
+    assert resumed.settle_precision("full", never) == "why"
+    assert resumed.training_dtype == torch.bfloat16
+    assert resumed.precision_of("full") == "bfloat16"
+
+
+def test_a_precision_asked_for_is_not_measured(tmp_path: Path, data: hs.Dataset) -> None:
+    job = job_at(tmp_path, data, precision="bfloat16")
+    job.settle_precision("full", lambda: pytest.fail("measured"))
+    assert job.training_dtype == torch.bfloat16
+
+
+def prepared(data: hs.Dataset) -> tuple[Model, Reader, Work]:
+    backbone = open_vision(parse_reference("scratch:timm:test_resnet"), Wanted(size=32))
+    state = backbone.run({"x": torch.zeros(1, 3, 32, 32)})
+    model = Model(backbone, {"label": Head(backbone.pool(state).shape[1], 3)})
+    rates = dict.fromkeys([*backbone.stages, "head"], 0.1)
+    objective = Supervised(data.schema.tasks, Loss(0.0, None, {"label": 1.0}, 0, 0), "plain", "shuffle")
+    return model, Reader({"train": data}, backbone, 0), Work(Phase("all", rates, 1, batch_size=8), [objective])
+
+
+def test_a_trial_leaves_no_trace(data: hs.Dataset) -> None:
+    model, reader, work = prepared(data)
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    losses = [loss for loss, _ in trial(model, reader, work, Settings(), [1.0] * 4)]
+    assert len(losses) == 4
+    assert losses[0] != losses[-1]
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+    assert not model.parts
+
+
+@pytest.mark.parametrize(("seconds", "dtype", "words"), [
+    ((0.2, 0.1), torch.bfloat16, "2.0 times as long in float32"),
+    ((0.1, 0.2), torch.float32, "2.0 times as long in bfloat16"),
+    ((0.1, 0.099), torch.float32, "float32"),
+])  # fmt: skip
+def test_the_faster_format_is_taken(
+    data: hs.Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: tuple[float, float],
+    dtype: torch.dtype,
+    words: str,
+) -> None:
+    took = dict(zip((torch.float32, torch.bfloat16), seconds, strict=True))
+    monkeypatch.setattr(module, "trial", lambda m, r, w, settings, f: [(1.0, took[settings.dtype])] * 3)
+    found, why = faster_precision(*prepared(data), Settings(dtype=torch.bfloat16))
+    assert found == dtype
+    assert words in why
+
+
+def test_nothing_is_compared_with_itself(data: hs.Dataset) -> None:
+    assert faster_precision(*prepared(data), Settings()) == (torch.float32, "")
