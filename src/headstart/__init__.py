@@ -19,7 +19,7 @@ from headstart.core.errors import HeadstartError
 if TYPE_CHECKING:
     from headstart.data import Dataset, load_data
     from headstart.models import Backbone
-    from headstart.verbs import Run, evaluate, fit, predict, pretrain, report, resume
+    from headstart.verbs import Run, evaluate, export, fit, predict, pretrain, report, resume
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ _where = {
     "Backbone": "headstart.models",
     "Run": "headstart.verbs",
     "evaluate": "headstart.verbs",
+    "export": "headstart.verbs",
     "fit": "headstart.verbs",
     "predict": "headstart.verbs",
     "pretrain": "headstart.verbs",
@@ -42,6 +43,7 @@ __all__ = [
     "HeadstartError",
     "Run",
     "evaluate",
+    "export",
     "fit",
     "load_data",
     "predict",

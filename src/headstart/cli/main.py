@@ -17,6 +17,7 @@ from headstart.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     failures,
     fit,
     methods,
@@ -29,7 +30,7 @@ from headstart.cli import (
 )
 from headstart.core.errors import ConfigError, did_you_mean
 
-LATER = ("adapt", "rank", "check", "shift", "compare", "export")
+LATER = ("adapt", "rank", "check", "shift", "compare")
 """Commands that are planned and not there yet; typing one says so."""
 
 QUIET = {
@@ -100,6 +101,7 @@ app.command("pretrain", rich_help_panel=_TRAIN)(pretrain.command)
 app.command("resume", rich_help_panel=_TRAIN)(resume.command)
 app.command("predict", rich_help_panel=_USE)(predict.command)
 app.command("evaluate", rich_help_panel=_USE)(evaluate.command)
+app.command("export", rich_help_panel=_USE)(export.command)
 app.command("report", rich_help_panel=_USE)(report.command)
 app.command("models", rich_help_panel=_LOOK)(models.command)
 app.command("methods", rich_help_panel=_LOOK)(methods.command)

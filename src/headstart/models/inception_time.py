@@ -98,6 +98,8 @@ class InceptionTime(SeriesBackbone):
 
 def masked_norm(norm: nn.BatchNorm1d, x: Tensor, mask: Tensor) -> Tensor:
     """Batch norm over the positions that there are: (B, C, T), (B, T) -> (B, C, T), zero elsewhere."""
+    if not norm.training:  # with fixed statistics every position is on its own
+        return norm(x).masked_fill(~mask[:, None], 0)
     if bool(mask.all()):
         return norm(x)
     made = torch.zeros_like(x).transpose(1, 2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headstart.verbs.estimate import estimate
     from headstart.verbs.evaluate import evaluate
+    from headstart.verbs.export import export
     from headstart.verbs.fit import fit, resume
     from headstart.verbs.predict import predict
     from headstart.verbs.pretrain import pretrain
@@ -21,6 +22,7 @@ _WHERE = {
     "Run": "run",
     "estimate": "estimate",
     "evaluate": "evaluate",
+    "export": "export",
     "fit": "fit",
     "predict": "predict",
     "pretrain": "pretrain",
@@ -28,7 +30,7 @@ _WHERE = {
     "resume": "fit",
 }
 
-__all__ = ["Interrupted", "Run", "estimate", "evaluate", "fit", "predict", "pretrain", "report", "resume"]
+__all__ = ["Interrupted", "Run", "estimate", "evaluate", "export", "fit", "predict", "pretrain", "report", "resume"]
 
 
 class _Verbs(types.ModuleType):

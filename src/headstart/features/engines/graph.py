@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,7 +28,8 @@ def to_onnx(module: nn.Module, state: State, outputs: Sequence[str] = ()) -> onn
     EngineError
         When PyTorch's exporter cannot follow the network.
     """
-    shapes = tuple(_dynamic(x) for x in state.values())
+    lengthy = "mask" in state
+    shapes = tuple(_dynamic(x, lengthy) for x in state.values())
     try:
         with quiet(logging.ERROR):
             program = torch.onnx.export(
@@ -44,7 +47,7 @@ def to_onnx(module: nn.Module, state: State, outputs: Sequence[str] = ()) -> onn
     return program.model_proto
 
 
-def to_openvino(module: nn.Module, state: State) -> Any:
+def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) -> Any:
     """Convert a module of positional tensors by OpenVINO's own front end.
 
     Raises
@@ -57,20 +60,25 @@ def to_openvino(module: nn.Module, state: State) -> Any:
     try:
         with quiet(logging.ERROR), torch.no_grad():
             model = ov.convert_model(module.eval(), example_input=tuple(state.values()))
-            model.reshape({i: ov.PartialShape(_openvino_shape(x)) for i, x in enumerate(state.values())})
+            lengthy = "mask" in state
+            model.reshape({i: ov.PartialShape(_openvino_shape(x, lengthy)) for i, x in enumerate(state.values())})
+            for port, name in zip(model.inputs, state, strict=True):
+                port.get_tensor().set_names({name})
+            for port, name in zip(model.outputs, outputs, strict=False):
+                port.get_tensor().set_names({name})
     except Exception as error:  # its front end raises whatever tracing raises
         raise EngineError(f"OpenVINO cannot convert it: {_first_line(error)}") from error
     return model
 
 
-def _dynamic(x: torch.Tensor) -> dict[int, Any]:
-    """The batch varies; so does the length of texts, whose tensors have two dimensions."""
+def _dynamic(x: torch.Tensor, lengthy: bool) -> dict[int, Any]:
+    """The batch varies; so do the tokens of texts and the time steps of series."""
     dim = torch.export.Dim.DYNAMIC
-    return {0: dim, 1: dim} if x.dim() == 2 else {0: dim}
+    return {0: dim, 1: dim} if lengthy else {0: dim}
 
 
-def _openvino_shape(x: torch.Tensor) -> list[int]:
-    return [-1, -1] if x.dim() == 2 else [-1, *x.shape[1:]]
+def _openvino_shape(x: torch.Tensor, lengthy: bool) -> list[int]:
+    return [-1, -1, *x.shape[2:]] if lengthy else [-1, *x.shape[1:]]
 
 
 @contextmanager
@@ -81,11 +89,13 @@ def quiet(level: int) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                yield
     finally:
         logging.disable(before)
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    cause = error.__cause__ or error
+    lines = str(cause).strip().splitlines()
+    return lines[0][:200] if lines else type(cause).__name__

@@ -1,0 +1,229 @@
+"""`export`: a bundle as one ONNX or OpenVINO graph, from raw inputs to calibrated probabilities."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart.core.errors import ConfigError, ModelError, StoreError, did_you_mean
+from headstart.data.schema import Sample, Task
+from headstart.features.engines.choose import is_installed
+from headstart.features.engines.engine import EngineError
+from headstart.features.engines.graph import to_onnx, to_openvino
+from headstart.models.backbone import Backbone, State
+from headstart.models.bundle import Bundle, load_predictor
+from headstart.models.model import Model
+from headstart.store.atomic import write_bytes, write_json
+
+FORMATS = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Format -> the engine that checks it."""
+
+TOLERANCE = 1e-3
+"""How far probabilities (relative to their range, a regression's values) may lie from PyTorch's in float32."""
+
+BATCHES = (1, 5)
+_WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "sleep")
+
+Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+class Whole(nn.Module):
+    """Inputs as they are read -> probabilities (values of a regression)."""
+
+    def __init__(self, model: Model, task: Task, temperature: float, keys: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.task, self.temperature, self.keys = model, task, temperature, keys
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """(B, K)."""
+        backbone = self.model.backbone
+        state = backbone.run(backbone.begin(dict(zip(self.keys, tensors, strict=True))))
+        logits = self.model.head(self.task.name)(backbone.pool(state, self.model.grid)).float()
+        if self.task.kind == "single-label":
+            return (logits / self.temperature).softmax(1)
+        if self.task.kind == "multi-label":
+            return (logits / self.temperature).sigmoid()
+        return logits
+
+
+def export(
+    run_or_bundle: str | Path, format: str = "onnx", out: str | Path | None = None, force: bool = False
+) -> dict[str, Any]:
+    """Write a model as one graph that other programs run without PyTorch.
+
+    Parameters
+    ----------
+    run_or_bundle
+        A run folder or a bundle.
+    format
+        "onnx" or "openvino".
+    out
+        Folder to write into; by default `export-FORMAT` beside the bundle.
+    force
+        Write over what is there.
+
+    Returns
+    -------
+    dict
+        What `model.json` holds: inputs, preprocessing, classes, and how far the graph is from PyTorch on made-up
+        batches of two sizes.
+
+    Raises
+    ------
+    ConfigError
+        Unknown format, or its library is not installed.
+    ModelError
+        The network cannot be exported, or what was exported computes something else; nothing is written.
+    StoreError
+        The folder is in use.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"There is no format {format!r}.", did_you_mean(format, FORMATS))
+    if not is_installed(FORMATS[format]):
+        raise ConfigError(f"Exporting to {format} needs further libraries.", "pip install 'headstart[fast]'")
+    bundle = load_predictor(Path(run_or_bundle))
+    folder = Path(out) if out is not None else Path(run_or_bundle) / f"export-{format}"
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise StoreError(f"{folder} is there already.", "Name another with --out, or write over it with --force.")
+    about, files = _exported(bundle, format)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_json(folder / "model.json", about)
+    return {**about, "folder": str(folder)}
+
+
+def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The description, and the files by name."""
+    model, task = bundle.model.eval(), bundle.tasks[0]
+    backbone = model.backbone
+    if backbone.family == "rnn":
+        raise ModelError(
+            "Recurrent networks cannot be exported yet: their packed sequences are no part of a graph.",
+            "`headstart predict` runs the bundle; InceptionTime (scratch:inception-time) can be exported.",
+        )
+    examples = [made_up(backbone, count, seed) for seed, count in enumerate(BATCHES)]
+    temperature = bundle.temperatures.get(task.name, 1.0)
+    whole = Whole(model, task, temperature, tuple(examples[-1])).eval()
+    output = "value" if task.kind == "regression" else "probabilities"
+    write = _to_onnx if format == "onnx" else _to_openvino
+    try:
+        with torch.no_grad():
+            truth = [whole(*inputs.values()).numpy() for inputs in examples]
+            files, run = write(whole, examples[-1], output)
+        made = [run({name: x.numpy() for name, x in inputs.items()}) for inputs in examples]
+    except EngineError as error:
+        raise ModelError(f"This network cannot be exported to {format}: {error}", _try_other(format)) from error
+    reach = max(float(np.ptp(t)) for t in truth) or 1.0
+    gap = max(float(np.abs(a - b).max()) for a, b in zip(made, truth, strict=True))
+    gap = gap / reach if task.kind == "regression" else gap
+    if not gap <= TOLERANCE:
+        raise ModelError(
+            f"The exported graph differs from PyTorch by {gap:.2g} (at most {TOLERANCE} is allowed).",
+            f"Nothing was written. {_try_other(format)}",
+        )
+    about = {
+        "schema": 1,
+        "format": format,
+        "files": list(files),
+        "inputs": [_described(name, x, backbone) for name, x in examples[-1].items()],
+        "output": {"name": output, "shape": ["batch", task.outputs], "calibrated": task.kind != "regression"},
+        "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
+        "temperature": temperature,
+        "preprocessing": _preprocessing(backbone),
+        "agreement": {"largest_difference": gap, "with": f"PyTorch {torch.__version__}, float32", "batches": BATCHES},
+        "model": {"reference": backbone.provenance.reference, "licence": backbone.provenance.licence},
+        "versions": {n: version(n) for n in ("headstart", "torch", FORMATS[format])} | {
+            "python": platform.python_version()
+        },
+    }  # fmt: skip
+    return about, {**files, **backbone.files()}
+
+
+def _try_other(format: str) -> str:
+    return "Try " + " or ".join(f"--format {name}" for name in FORMATS if name != format) + "."
+
+
+def _to_onnx(whole: Whole, example: State, output: str) -> tuple[dict[str, bytes], Run]:
+    import onnxruntime as ort
+
+    content = to_onnx(whole, example, [output]).SerializeToString()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    used = {i.name for i in session.get_inputs()}
+    return {"model.onnx": content}, lambda inputs: session.run(
+        [output], {k: v for k, v in inputs.items() if k in used}
+    )[0]
+
+
+def _to_openvino(whole: Whole, example: State, output: str) -> tuple[dict[str, bytes], Run]:
+    import tempfile
+
+    import openvino as ov
+
+    model = to_openvino(whole, example, [output])
+    with tempfile.TemporaryDirectory() as scratch:
+        ov.save_model(model, f"{scratch}/model.xml", compress_to_fp16=False)
+        files = {name: (Path(scratch) / name).read_bytes() for name in ("model.xml", "model.bin")}
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return files, lambda inputs: compiled(dict(inputs))[0]
+
+
+def made_up(backbone: Backbone, count: int, seed: int) -> State:
+    """A collated batch of made-up samples, as new inputs will look."""
+    r = np.random.default_rng(seed)
+    spec = backbone.input_spec
+
+    def one(i: int) -> Any:
+        if spec.modality == "image":
+            return r.integers(0, 256, (spec.size, spec.size, spec.channels), dtype=np.uint8)
+        if spec.modality == "sequence":
+            return r.normal(size=(24 + 3 * i, spec.channels)).astype(np.float32)
+        return " ".join(r.choice(_WORDS, 6 + 3 * i))
+
+    samples = [backbone.settle(Sample(str(i), one(i))) for i in range(count)]
+    return backbone.collate([backbone.preprocess(sample, "plain", 0) for sample in samples])
+
+
+def _described(name: str, x: Tensor, backbone: Backbone) -> dict[str, Any]:
+    spec = backbone.input_spec
+    axes: dict[tuple[str, str], tuple[list[str | int], str]] = {
+        ("image", "x"): (
+            ["batch", spec.channels, spec.size, spec.size],
+            "RGB values from 0 to 255; scaling and normalisation are in the graph",
+        ),
+        ("text", "ids"): (["batch", "length"], "token numbers by tokenizer.json, special tokens included"),
+        ("text", "mask"): (["batch", "length"], "true where there is a token, false where a shorter text is filled up"),
+        ("sequence", "x"): (
+            ["batch", "steps", spec.channels],
+            "values as measured, NaN where missing; standardisation is in the graph",
+        ),
+        ("sequence", "mask"): (["batch", "steps"], "false behind the end of a shorter series"),
+    }
+    shape, meaning = axes.get((spec.modality, name), (["batch", *x.shape[1:]], ""))
+    return {"name": name, "dtype": str(x.dtype).removeprefix("torch."), "shape": shape, "meaning": meaning}
+
+
+def _preprocessing(backbone: Backbone) -> dict[str, Any]:
+    spec = backbone.input_spec
+    if spec.modality == "image":
+        return {
+            "crop": "the centre square, as large as it can be",
+            "resize": [spec.size, spec.size],
+            "interpolation": spec.interpolation,
+            "library": "Pillow, reducing_gap=3.0",
+            "grey": "repeated to all channels",
+            "layout": "batch, channel, row, column",
+            "in_graph": {"scale": 1 / 255, "mean": list(spec.mean), "std": list(spec.std)},
+        }
+    if spec.modality == "text":
+        return {"tokenizer": "tokenizer.json", "longer_texts": f"cut off after {spec.size} tokens"}
+    return {"in_graph": {"mean": list(spec.mean), "std": list(spec.std)}}
