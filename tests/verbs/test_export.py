@@ -165,3 +165,14 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path, mon
     with pytest.raises(ModelError, match="differs"):
         hs.export(bundle)
     assert not (bundle / "export-onnx").exists()
+
+
+def test_pairs_and_windows(tmp_path: Path) -> None:
+    task = Task("label", "single-label", CLASSES)
+    bundle = minilm(tmp_path / "a")
+    about = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps({**about, "columns": ["a", "b"]}))
+    assert {x["name"] for x in hs.export(bundle)["inputs"]} == {"ids", "mask", "types"}
+    windows = open_model("sample:all-minilm-l6-v2", Wanted(size=32, channels=3, modality="text", long="windows")).eval()
+    with pytest.raises(ModelError, match="windows"):
+        hs.export(kept(tmp_path / "b", windows, task, 384))

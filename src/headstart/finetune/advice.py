@@ -91,7 +91,9 @@ DEFAULTS: tuple[Default, ...] = (
         "how long training lasts, within the bounds of epochs",
     ),
     Default("most_epochs", {"any": 60}, HERE, "bound of the length"),
-    Default("least_epochs", {"any": 3}, "Devlin et al. 2019 (arXiv 1810.04805); " + HERE, "bound of the length"),
+    Default(
+        "least_epochs", {"any": 3, "cnn": 5}, "Devlin et al. 2019 (arXiv 1810.04805); " + HERE, "bound of the length"
+    ),
     Default(
         "spare",
         {"any": 0.0},

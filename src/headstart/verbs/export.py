@@ -109,7 +109,13 @@ def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, by
             "Recurrent networks cannot be exported yet: their packed sequences are no part of a graph.",
             "`headstart predict` runs the bundle; InceptionTime (scratch:inception-time) can be exported.",
         )
-    examples = [made_up(backbone, count, seed) for seed, count in enumerate(BATCHES)]
+    if backbone.input_spec.long == "windows":
+        raise ModelError(
+            "A network that reads long texts in windows cannot be exported: the windows are cut outside of it.",
+            "Train with --long truncate.",
+        )
+    pairs = bundle.modality == "text" and len(bundle.columns) == 2
+    examples = [made_up(backbone, count, seed, pairs) for seed, count in enumerate(BATCHES)]
     temperature = bundle.temperatures.get(task.name, 1.0)
     whole = Whole(model, task, temperature, tuple(examples[-1])).eval()
     output = "value" if task.kind == "regression" else "probabilities"
@@ -177,7 +183,7 @@ def _to_openvino(whole: Whole, example: State, output: str) -> tuple[dict[str, b
     return files, lambda inputs: compiled(dict(inputs))[0]
 
 
-def made_up(backbone: Backbone, count: int, seed: int) -> State:
+def made_up(backbone: Backbone, count: int, seed: int, pairs: bool = False) -> State:
     """A collated batch of made-up samples, as new inputs will look."""
     r = np.random.default_rng(seed)
     spec = backbone.input_spec
@@ -187,7 +193,8 @@ def made_up(backbone: Backbone, count: int, seed: int) -> State:
             return r.integers(0, 256, (spec.size, spec.size, spec.channels), dtype=np.uint8)
         if spec.modality == "sequence":
             return r.normal(size=(24 + 3 * i, spec.channels)).astype(np.float32)
-        return " ".join(r.choice(_WORDS, 6 + 3 * i))
+        text = " ".join(r.choice(_WORDS, 6 + 3 * i))
+        return (text, " ".join(r.choice(_WORDS, 5))) if pairs else text
 
     samples = [backbone.settle(Sample(str(i), one(i))) for i in range(count)]
     return backbone.collate([backbone.preprocess(sample, "plain", 0) for sample in samples])
@@ -202,6 +209,7 @@ def _described(name: str, x: Tensor, backbone: Backbone) -> dict[str, Any]:
         ),
         ("text", "ids"): (["batch", "length"], "token numbers by tokenizer.json, special tokens included"),
         ("text", "mask"): (["batch", "length"], "true where there is a token, false where a shorter text is filled up"),
+        ("text", "types"): (["batch", "length"], "0 for the tokens of the first text of a pair, 1 for the second's"),
         ("sequence", "x"): (
             ["batch", "steps", spec.channels],
             "values as measured, NaN where missing; standardisation is in the graph",
