@@ -128,11 +128,11 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> type[Pretended]:
 
     real = Engines._time
 
-    def timed(candidate: Candidate, *rest: object) -> tuple[dict[tuple[str, int], Tensor], float]:
-        made, _ = real(candidate, *rest)  # type: ignore[arg-type]
+    def timed(self: Engines, candidate: Candidate, *rest: object) -> tuple[dict[tuple[str, int], Tensor], float]:
+        made, _ = real(self, candidate, *rest)  # type: ignore[arg-type]
         return made, Own.seconds[candidate.name]
 
-    monkeypatch.setattr(Engines, "_time", staticmethod(timed))
+    monkeypatch.setattr(Engines, "_time", timed)
     monkeypatch.setattr(choose, "is_installed", lambda name: name in ("torch", "openvino"))
     monkeypatch.setattr(Candidate, "kind", property(lambda c: Torch if c.name == "torch" else Own))
     monkeypatch.setattr(Torch, "formats", classmethod(lambda cls, device: (torch.float32,)))
@@ -213,6 +213,27 @@ def test_an_engine_by_name(data: Dataset) -> None:
     for place in PLACES:
         assert torch.allclose(made[place], truth[place], rtol=1e-3, atol=1e-4)
         assert torch.equal(made[place], again[place])
+
+
+def test_a_converted_network_is_used_again(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[int] = []
+    prepare = OpenVino.prepare
+
+    def counted(self: OpenVino, state: State) -> None:
+        converted.append(1)
+        prepare(self, state)
+
+    monkeypatch.setattr(OpenVino, "prepare", counted)
+    monkeypatch.setenv("HEADSTART_CACHE_LIMIT", "0")
+    engines = Engines("openvino", torch.float32)
+    parts = {"a": data, "b": data.subset(range(5))}
+    for _ in range(2):
+        backbone = opened()  # another object with the same weights
+        for part in parts:
+            extract(backbone, Reader(parts, backbone, 0), part, PLACES, engines=engines)
+    assert len(converted) == 1
+    extract(opened(size=32), Reader(parts, opened(size=32), 0), "a", PLACES, engines=engines)
+    assert len(converted) == 2
 
 
 def test_a_failing_engine_falls_back(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

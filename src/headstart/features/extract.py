@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from headstart.features.keys import open_stores, sample_names, weights_up_to
 from headstart.models.backbone import Backbone, State
 from headstart.train.reader import Reader, in_order
 
-__all__ = ["MOST_DIMENSIONS", "Place", "extract"]
+__all__ = ["MOST_DIMENSIONS", "Place", "extract", "keep"]
 
 MOST_DIMENSIONS = 2500
 """Pooled features of more dimensions are not probed: few samples cannot use them."""
@@ -59,10 +59,62 @@ def extract(
         Place -> (N, D) float32, in the order of the part's ids.
     """
     backbone.eval()
-    engines = engines or Engines("torch", torch.float32)
     wanted = _every_place(backbone, reader, part, view) if places is None else list(places)
+    # Code of networks that were given in Python cannot be hashed: nothing of them is kept.
+    if not limit() or backbone.provenance.reference == "module":
+        passes = _prepared(backbone, reader, part, wanted, view, engines, count)
+        chunks = list(passes.run(np.arange(len(reader.parts[part]))))
+        index = [where for where, _ in chunks]
+        return {place: in_order([made[place] for _, made in chunks], index) for place in wanted}
+    stores = keep(backbone, reader, part, wanted, view, engines, count)
+    names = sample_names(reader.parts[part], view)
+    return {place: torch.from_numpy(stores[place].rows(names)) for place in wanted}
+
+
+@torch.inference_mode()
+def keep(
+    backbone: Backbone,
+    reader: Reader,
+    part: str,
+    places: Sequence[Place],
+    view: str = "plain",
+    engines: Engines | None = None,
+    count: int | None = None,
+) -> dict[Place, FeatureStore]:
+    """See that features of every sample of a part are on disk; memory does not grow with their number.
+
+    Parameters are those of `extract`.
+    """
+    backbone.eval()
+    names = sample_names(reader.parts[part], view)
+    passes = _prepared(backbone, reader, part, places, view, engines, count)
+    while True:
+        candidate = passes.candidate
+        key = candidate.key(passes.device)
+        stores = open_stores(backbone, places, view, key, reader.seed, passes.weights)
+        lacking = np.array([i for i, n in enumerate(names) if any(n not in s for s in stores.values())], dtype=int)
+        if not len(lacking):
+            return stores
+        if candidate.name == "torch" or passes.works():
+            break  # else: it failed, and what another engine computes has another key
+    _fill(stores, names, passes.run(lacking))
+    prune()
+    return stores
+
+
+def _prepared(
+    backbone: Backbone,
+    reader: Reader,
+    part: str,
+    places: Sequence[Place],
+    view: str,
+    engines: Engines | None,
+    count: int | None,
+) -> _Passes:
+    """What will run the network over a part, its engine chosen."""
+    engines = engines or Engines("torch", torch.float32)
     weights = weights_up_to(backbone)
-    deepest = max((stage for stage, _ in wanted), key=list(backbone.stages).index)
+    deepest = max((stage for stage, _ in places), key=list(backbone.stages).index)
     total = len(reader.parts[part])
 
     def example() -> Example:
@@ -73,25 +125,8 @@ def extract(
         classes = task is not None and task.kind == "single-label"
         return state, torch.as_tensor(reader.parts[part].labels(task.name))[index] if classes and task else None
 
-    candidate = engines.choose(backbone, wanted, example, max(count or 0, total), weights[deepest])
-    passes = _Passes(backbone, reader, part, wanted, view, engines, weights[deepest], candidate)
-    # Code of networks that were given in Python cannot be hashed: nothing of them is kept.
-    if not limit() or backbone.provenance.reference == "module":
-        chunks = list(passes.run(np.arange(total)))
-        index = [where for where, _ in chunks]
-        return {place: in_order([made[place] for _, made in chunks], index) for place in wanted}
-    names = sample_names(reader.parts[part], view)
-    stores = open_stores(backbone, wanted, view, candidate.key(passes.device), reader.seed, weights)
-    lacking = np.array([i for i, name in enumerate(names) if any(name not in s for s in stores.values())], dtype=int)
-    if len(lacking):
-        if candidate.name != "torch":
-            passes.prepare(example()[0])
-        if passes.candidate != candidate:  # it failed, and what another engine computes has another key
-            stores = open_stores(backbone, wanted, view, passes.candidate.key(passes.device), reader.seed, weights)
-            lacking = np.arange(total)
-        _fill(stores, names, passes.run(lacking))
-        prune()
-    return {place: torch.from_numpy(stores[place].rows(names)) for place in wanted}
+    candidate = engines.choose(backbone, places, example, max(count or 0, total), weights[deepest])
+    return _Passes(backbone, reader, part, places, view, engines, weights, weights[deepest], candidate, example)
 
 
 def _fill(
@@ -118,22 +153,30 @@ class _Passes:
     places: Sequence[Place]
     view: str
     engines: Engines
-    weights: str
+    weights: dict[str, str]
+    deepest: str
     candidate: Candidate
+    example: Callable[[], Example]
     _made: dict[object, Engine] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
         return next(self.backbone.parameters()).device
 
+    def works(self) -> bool:
+        """Whether the chosen engine can be made; if not, another one is chosen."""
+        before = self.candidate
+        self.prepare(self.example()[0])
+        return self.candidate == before
+
     def prepare(self, example: State) -> Engine:
         """The engine for inputs like these; PyTorch where it cannot be made."""
         key = signature(example)
         if key not in self._made:
             try:
-                self._made[key] = self.candidate.kind(self.backbone, self.places, example, self.candidate.dtype)
+                self._made[key] = self.engines.make(self.candidate, self.backbone, self.places, example, self.deepest)
             except EngineError as error:
-                self.candidate = self.engines.failed(self.backbone, self.weights, self.candidate, error)
+                self.candidate = self.engines.failed(self.backbone, self.deepest, self.candidate, error)
                 return self.prepare(example)
         return self._made[key]
 

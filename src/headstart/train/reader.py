@@ -36,14 +36,17 @@ class Reader:
         Turns samples into tensors.
     seed
         Of the run.
+    room
+        Bytes that settled samples may take; None is a share of the free memory. Where samples are read once, nothing
+        need be kept.
     """
 
-    def __init__(self, parts: Mapping[str, Dataset], backbone: Backbone, seed: int) -> None:
+    def __init__(self, parts: Mapping[str, Dataset], backbone: Backbone, seed: int, room: int | None = None) -> None:
         self.parts = dict(parts)
         self.backbone = backbone
         self.seed = seed
         self._settled: dict[tuple[str, int], Sample] = {}
-        self._room = int(psutil.virtual_memory().available * STORE_SHARE)
+        self._room = int(psutil.virtual_memory().available * STORE_SHARE) if room is None else room
         self._pool: ThreadPoolExecutor | None = None
         self._labels: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
         self._lengths: dict[str, np.ndarray] = {}

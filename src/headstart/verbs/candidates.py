@@ -19,7 +19,7 @@ from headstart.core.progress import progress
 from headstart.core.seeding import derive
 from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
-from headstart.features.probe import class_weights, fit_probe, label_scale, sample_losses, score
+from headstart.features.probe import class_weights, fit_probe, label_scale
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.reinit import reinitialise
 from headstart.finetune.supervised import Loss, Supervised
@@ -30,13 +30,14 @@ from headstart.store.runfolder import JsonLines
 from headstart.store.tensors import load_tree, save_tree
 from headstart.train.finder import suggest
 from headstart.train.inference import outputs
-from headstart.train.loop import History, Score, Settings, Trainer, Work
+from headstart.train.loop import History, Settings, Trainer, Work
 from headstart.train.objective import Objective
 from headstart.train.phase import Phase, Strategy
 from headstart.train.reader import Reader
 from headstart.train.trial import faster_precision
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.job import Job
+from headstart.verbs.judging import Judge, judged_rarely, latest_of_the_best
 from headstart.verbs.prefix import with_kept_prefix
 
 T = TypeVar("T")
@@ -270,47 +271,12 @@ def _run(
         kept = job.folder.checkpoints / f"{label}-corpus"
         reader.parts["corpus"] = unlabelled(model.backbone, parts["train"], kept)
     works = [Work(phase, [_objective(job, phase, model.backbone, view)]) for phase in strategy.phases]
-    judge = _Judge(job, reader, held_out, label) if held_out is not None else None
+    judge = Judge(job, reader, held_out, label) if held_out is not None else None
     trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
     if judge is not None:
         judge.trainer = trainer
     history = trainer.run()
     return model.eval(), history
-
-
-class _Judge:
-    """Scores a model on a part, and keeps the logits of every epoch on disk, so that a resumed run has them too."""
-
-    def __init__(self, job: Job, reader: Any, part: str, label: str) -> None:
-        self.job, self.reader, self.part = job, reader, part
-        self.trainer: Trainer | None = None
-        self.folder = job.folder.checkpoints / f"{label}-epochs"
-
-    def path(self, phase: int, epoch: int, kind: str) -> Path:
-        return self.folder / f"{phase}-{epoch}-{kind}.safetensors"
-
-    def __call__(self, model: Model, phase: int = 0, epoch: int = 0, kind: str = "raw") -> Score:
-        job = self.job
-        # Where activations are kept, validation reads them too.
-        reader = self.trainer.ctx.reader if self.trainer is not None else self.reader
-        logits = outputs(model, reader, self.part, dtype=job.dtype).logits[job.task.name]
-        labels = self.reader.parts[self.part].labels(job.task.name)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_tree(self.path(phase, epoch, kind), torch.from_numpy(logits))
-        value = score(job.task, job.metric.name, labels, logits)
-        return Score(value, _loss(job, labels, logits), value if job.metric.higher_is_better else -value)
-
-
-def _loss(job: Job, labels: np.ndarray, logits: np.ndarray) -> float:
-    have = ~missing(labels)
-    z, y = torch.from_numpy(logits[have]).double(), torch.from_numpy(labels[have])
-    if job.task.kind == "single-label":
-        return float(torch.nn.functional.cross_entropy(z, y))
-    if job.task.kind == "multi-label":
-        known = ~torch.isnan(y)
-        each = torch.nn.functional.binary_cross_entropy_with_logits(z, torch.nan_to_num(y).double(), reduction="none")
-        return float(each[known].mean())
-    return float(((z[:, 0] - y.double()) ** 2).mean())
 
 
 def _two_folds(
@@ -322,14 +288,14 @@ def _two_folds(
     labels, halves = job.labels("train"), job.halves.numpy()
     held: dict[tuple[int, str], np.ndarray] = {}
     for fold in range(FOLDS_OF_FEW):
-        _run(job, _judged_rarely(strategy), start, mirror, strategy.name, fold, "held")
+        _run(job, judged_rarely(strategy), start, mirror, strategy.name, fold, "held")
         for path in (job.folder.checkpoints / f"{strategy.name}-fold{fold}-epochs").glob(f"{last}-*.safetensors"):
             _, number, of = path.stem.split("-")
             logits = held.setdefault((int(number), of), np.full((n, job.task.outputs), np.nan, dtype=np.float32))
             logits[halves == fold] = load_tree(path).numpy()
     judged = halves >= 0
     whole = {key: logits for key, logits in held.items() if not np.isnan(logits[judged]).any()}
-    epoch, kind = _latest_of_the_best(job, labels[judged], {k: z[judged] for k, z in whole.items()})
+    epoch, kind = latest_of_the_best(job, labels[judged], {k: z[judged] for k, z in whole.items()})
     logits = whole[epoch, kind]
     final = replace(
         strategy.phases[last],
@@ -344,27 +310,6 @@ def _two_folds(
     )
     progress().say(notes[-1])
     return logits, replace(strategy, phases=(*earlier, final))
-
-
-def _latest_of_the_best(job: Job, labels: np.ndarray, held: dict[tuple[int, str], np.ndarray]) -> tuple[int, str]:
-    """The latest epoch whose loss is within a standard error (paired) of the lowest; raw or averaged, the lower.
-
-    The loss is taken at its best temperature: one is fitted afterwards anyway, and over little data the metric's
-    steps are too coarse. The latest, because a schedule that was stopped half-way has not settled.
-    """
-    losses = {key: sample_losses(job.task, labels, logits) for key, logits in held.items()}
-    best = min(losses.values(), key=np.mean)
-    near = [k for k, v in losses.items() if (v - best).mean() <= (v - best).std() / np.sqrt(len(v))]
-    latest = max(epoch for epoch, _ in near)
-    return min((k for k in near if k[0] == latest), key=lambda k: float(losses[k].mean()))
-
-
-def _judged_rarely(strategy: Strategy) -> Strategy:
-    """About six validations per phase: over many short epochs, judging each would cost as much as training."""
-    rarer = [
-        p if p.validate_every is None else replace(p, validate_every=max(1, p.epochs // 6)) for p in strategy.phases
-    ]
-    return replace(strategy, phases=tuple(rarer))
 
 
 def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:

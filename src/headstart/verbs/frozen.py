@@ -99,7 +99,7 @@ def _screen(job: Job) -> Screening:
 
     def open_at(size: int) -> tuple[Any, Any]:
         backbone = own if size == spec.size else job.open(size)
-        return backbone, job.reader(backbone)
+        return backbone, job.reader_once(backbone)
 
     assignment = job.folds[torch.as_tensor(job.screened)]
     return screen(

@@ -179,7 +179,7 @@ class Job:
             backbone = self.open(size)
             if view == "mirror":
                 backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
-            found = extract(backbone, self.reader(backbone), part, todo, view, self.engines, self.samples)
+            found = extract(backbone, self.reader_once(backbone), part, todo, view, self.engines, self.samples)
             self._features.update({(size, part, view, place): x for place, x in found.items()})
         return {p: self._features[size, part, view, p] for p in places}
 
@@ -187,6 +187,10 @@ class Job:
     def samples(self) -> int:
         """Of all parts: how often the frozen network is run in the end."""
         return sum(len(data) for name, data in self.parts.items() if name != "screen")
+
+    def reader_once(self, backbone: Backbone) -> Reader:
+        """A reader for one pass: pictures are not kept in memory (tokens are: their lengths are asked for first)."""
+        return Reader(self.parts, backbone, self.options.seed, None if backbone.by_length else 0)
 
     def reader(self, backbone: Backbone, parts: dict[str, Dataset] | None = None) -> Reader:
         return Reader(parts or self.parts, backbone, self.options.seed)

@@ -20,7 +20,7 @@ from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.progress import progress
 from headstart.core.registry import get, names
 from headstart.features.engines.engine import Engine, EngineError, format_name
-from headstart.features.engines.prefix import Place
+from headstart.features.engines.prefix import Place, signature
 from headstart.features.ridge import fit_ridge, indicators
 from headstart.models.backbone import Backbone, State
 from headstart.store.atomic import write_json
@@ -29,6 +29,9 @@ LEAST_COSINE = 0.999
 """Between features of a sample by an engine and by PyTorch in float32; of the worst sample and place."""
 
 ROUNDS = 3
+
+KEPT_ENGINES = 2
+"""Converted networks that stay in memory for the next part of the data."""
 
 MUCH_MORE = 2
 """A choice is made anew for more than this many times the samples that it was made for."""
@@ -80,6 +83,7 @@ class Engines:
     remembered: Path | None = None
     notes: list[str] = field(default_factory=list)
     _chosen: dict[str, tuple[Candidate, int]] = field(default_factory=dict)
+    _made: dict[object, Engine] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_engine(self.asked)
@@ -103,10 +107,29 @@ class Engines:
         found = self._chosen.get(key) or self._recall(key)
         # What was chosen for few samples was chosen without trying the engines that take long to start.
         if found is None or count > MUCH_MORE * found[1]:
-            found = self._measure(backbone, places, example, count, device), count
+            found = self._measure(backbone, places, example, count, device, weights), count
             self._remember(key, *found)
         self._chosen[key] = found
         return found[0]
+
+    def make(
+        self, candidate: Candidate, backbone: Backbone, places: Sequence[Place], example: State, weights: str
+    ) -> Engine:
+        """The engine, ready to run; the last few that took long to convert are used again.
+
+        Raises
+        ------
+        EngineError
+            When the network cannot be converted.
+        """
+        if candidate.name == "torch":
+            return candidate.kind(backbone, places, example, candidate.dtype)
+        key = candidate, weights, repr(backbone.input_spec), tuple(places), signature(example)
+        engine = self._made.pop(key, None) or candidate.kind(backbone, places, example, candidate.dtype)
+        self._made[key] = engine
+        for old in list(self._made)[:-KEPT_ENGINES]:
+            del self._made[old]
+        return engine
 
     def failed(self, backbone: Backbone, weights: str, candidate: Candidate, error: Exception) -> Candidate:
         """What to use instead of an engine that cannot run this network after all."""
@@ -125,6 +148,7 @@ class Engines:
         make: Callable[[], Example],
         count: int,
         device: torch.device,
+        weights: str,
     ) -> Candidate:
         found = self._candidates(backbone, device)
         if len(found) == 1:
@@ -132,7 +156,7 @@ class Engines:
         example, labels = make()
         size = len(next(iter(example.values())))
         reference = Candidate("torch", torch.float32)
-        truth, fastest = self._time(reference, backbone, places, example)
+        truth, fastest = self._time(reference, backbone, places, example, weights)
         best, lines = reference, [f"{reference} {size / fastest:,.0f} a second"]
         for candidate in found:
             if candidate == reference:
@@ -140,7 +164,7 @@ class Engines:
             if candidate.kind.pays_from > count / size * fastest:
                 continue
             try:
-                made, seconds = self._time(candidate, backbone, places, example)
+                made, seconds = self._time(candidate, backbone, places, example, weights)
             except EngineError as error:
                 lines.append(f"{candidate} failed ({error})")
                 continue
@@ -179,12 +203,11 @@ class Engines:
             found = [Candidate("torch", self.dtype or torch.float32)]
         return sorted(found, key=lambda c: c.kind.pays_from)
 
-    @staticmethod
     def _time(
-        candidate: Candidate, backbone: Backbone, places: Sequence[Place], example: State
+        self, candidate: Candidate, backbone: Backbone, places: Sequence[Place], example: State, weights: str
     ) -> tuple[dict[Place, Tensor], float]:
         """Features of the example, and the best of some rounds in seconds."""
-        engine = candidate.kind(backbone, places, example, candidate.dtype)
+        engine = self.make(candidate, backbone, places, example, weights)
         made, seconds = {}, []
         for _ in range(ROUNDS):
             start = time.perf_counter()
