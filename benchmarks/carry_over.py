@@ -38,7 +38,9 @@ CELLS: dict[str, tuple[bool, dict[str, Any], int]] = {
     "pretrained, gradual": (True, {"strategy": "gradual", "layer_decay": 1.0}, 4),
     "pretrained, all layers": (True, {"strategy": "full", "layer_decay": 1.0}, 4),
     "pretrained, frozen but the last layer": (True, {"strategy": "partial", "last_k": 1}, 4),
-    "pretrained, frozen (probe)": (True, {"strategy": "probe"}, 4),
+    "pretrained, frozen (probe)": (True, {"strategy": "probe"}, 8),
+    "scratch, frozen (probe)": (False, {"strategy": "probe"}, 8),
+    "pretrained, lp-ft": (True, {"strategy": "lp-ft"}, 8),
 }
 
 

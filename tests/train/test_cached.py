@@ -153,3 +153,40 @@ def test_a_batch_is_as_long_as_its_longest_sample(tmp_path: Path) -> None:
         state = reader.batch("a", index, ("plain",)).views["plain"]
         assert state["mask"].shape[1] == state["x"].shape[1] == 4 + max(index)
         assert state["mask"].sum(1).tolist() == [4 + i for i in index]
+
+
+def test_pictures_that_memory_has_no_room_for_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, data = vision("test_resnet"), pictures()
+    read: list[int] = []
+    inner = type(data).read
+
+    def counted(self: Dataset, i: int, size_hint: int | None = None) -> object:
+        read.append(i)
+        return inner(self, i, size_hint=size_hint)
+
+    monkeypatch.setattr(type(data), "read", counted)
+    each = 64 * 64 * 3
+    plain = Reader({"a": data}, backbone, 0)
+    tight = Reader({"a": data}, backbone, 0, room=5 * each)
+    whole = [b.views["plain"]["x"] for b in plain.sweep("a", 5)]
+    assert len(read) == N
+    for _ in range(3):
+        for a, b in zip(whole, tight.sweep("a", 5), strict=True):
+            assert torch.equal(a, b.views["plain"]["x"])
+    assert len(read) == 2 * N
+    once = Reader({"a": data}, backbone, 0, room=0)
+    for _ in range(2):
+        list(once.sweep("a", 5))
+    assert len(read) == 4 * N
+
+
+def test_pictures_of_other_shapes_are_not_kept() -> None:
+    from headstart.train.settled import SettledPictures
+
+    store = SettledPictures(3, np.zeros((2, 2, 1), np.uint8))
+    store.put(0, np.ones((2, 2, 3), np.uint8))
+    store.put(1, np.full((2, 2, 1), 7, np.uint8))
+    assert 0 not in store
+    assert 1 in store
+    assert store.get(1).tolist() == np.full((2, 2, 1), 7).tolist()
+    assert not SettledPictures.fit(10**15, np.zeros((9, 9, 3), np.uint8))

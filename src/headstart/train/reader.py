@@ -16,6 +16,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.schema import Sample, missing
 from headstart.models.backbone import Backbone, State
 from headstart.train.batch import Batch, Feed
+from headstart.train.settled import SettledPictures
 
 Index = Sequence[int] | np.ndarray
 
@@ -37,8 +38,8 @@ class Reader:
     seed
         Of the run.
     room
-        Bytes that settled samples may take; None is a share of the free memory. Where samples are read once, nothing
-        need be kept.
+        Bytes of memory that settled samples may take; None is a share of what is free. Pictures beyond it lie on disk.
+        0, for samples that are read once, keeps nothing anywhere.
     """
 
     def __init__(self, parts: Mapping[str, Dataset], backbone: Backbone, seed: int, room: int | None = None) -> None:
@@ -47,6 +48,8 @@ class Reader:
         self.seed = seed
         self._settled: dict[tuple[str, int], Sample] = {}
         self._room = int(psutil.virtual_memory().available * STORE_SHARE) if room is None else room
+        self._many_passes = room is None or room > 0
+        self._disk: dict[str, SettledPictures | None] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._labels: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
         self._lengths: dict[str, np.ndarray] = {}
@@ -54,13 +57,18 @@ class Reader:
     # -- samples ---------------------------------------------------------------------------------------------------
 
     def samples(self, part: str, index: Index) -> list[Sample]:
-        """Settled samples: what does not change from epoch to epoch is done once, as long as memory allows."""
-        todo = [int(i) for i in index if (part, int(i)) not in self._settled]
+        """Settled samples: what does not change from epoch to epoch is done once, as long as memory or disk allow."""
+        disk = self._disk.get(part)
+        kept = {int(i) for i in index if disk is not None and int(i) in disk}
+        todo = [int(i) for i in index if (part, int(i)) not in self._settled and int(i) not in kept]
         fresh: dict[int, Sample] = {}
         if todo:
             fresh = dict(zip(todo, self._read_all(part, todo), strict=True))
             for i, sample in fresh.items():
                 self._keep(part, i, sample)
+        if disk is not None:
+            ids = self.parts[part].ids
+            fresh.update({i: Sample(ids[i], disk.get(i)) for i in kept})
         return [self._settled.get((part, int(i))) or fresh[int(i)] for i in index]
 
     def _read_all(self, part: str, index: list[int]) -> list[Sample]:
@@ -77,10 +85,18 @@ class Reader:
 
     def _keep(self, part: str, i: int, sample: Sample) -> None:
         keep = self.backbone.keeps_settled and getattr(self.parts[part], "worth_keeping", True)
-        size = np.asarray(sample.inputs).nbytes if keep else self._room + 1
-        if size <= self._room:
-            self._room -= size
+        if not keep:
+            return
+        array = np.asarray(sample.inputs)
+        if array.nbytes <= self._room:
+            self._room -= array.nbytes
             self._settled[part, i] = sample
+        elif self._many_passes and array.dtype == np.uint8 and array.ndim == 3:
+            count = len(self.parts[part])
+            if part not in self._disk:
+                self._disk[part] = SettledPictures(count, array) if SettledPictures.fit(count, array) else None
+            if (store := self._disk[part]) is not None:
+                store.put(i, array)
 
     def labels(self, part: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Task -> labels of a part, and task -> which are present."""
