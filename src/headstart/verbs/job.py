@@ -32,6 +32,9 @@ from headstart.train.reader import Reader
 from headstart.verbs.modalities import Modality, modality_of
 from headstart.verbs.options import FitOptions
 
+SPEED = "speed"
+"""Topic of notes about what made the run fast or slow: no matter of the data."""
+
 
 @dataclass
 class Job:
@@ -82,7 +85,7 @@ class Job:
         kept = self.folder.step(name, timed)
         self.seconds[name] = kept["seconds"]
         for text in kept["engines"]:
-            self.notes.info("speed", text)
+            self.notes.info(SPEED, text)
         return kept["value"]
 
     def settle_precision(self, name: str, measure: Callable[[], tuple[torch.dtype, str]]) -> str:

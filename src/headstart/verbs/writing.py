@@ -36,7 +36,7 @@ from headstart.verbs.evaluation import (
 )
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.guard import verdict
-from headstart.verbs.job import Job
+from headstart.verbs.job import SPEED, Job
 from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.report import report
 from headstart.verbs.showing import Judged, examples, rests_on, worst, write_maps
@@ -191,7 +191,7 @@ def _report(
         "split_seed": job.options.split_seed,
         "options": job.options.model_dump(mode="json", exclude={"out"}),
         "versions": versions(),
-        "notes": [],
+        "notes": [n for n in job.notes.as_json() if n["topic"] == SPEED],
     }
 
 
@@ -215,7 +215,7 @@ def _about_data(job: Job, lengths: dict[str, Any] | None) -> dict[str, Any]:
         "lengths": lengths,
         "channels": job.dataset.schema.channels,
         "fingerprint": job.dataset.fingerprint(),
-        "notes": job.notes.as_json(),
+        "notes": [n for n in job.notes.as_json() if n["topic"] != SPEED],
         "examples": [],
     }
 

@@ -177,7 +177,9 @@ class Engines:
             )
             if not fault and seconds < fastest:
                 best, fastest = candidate, seconds
-        self._note(f"Frozen features: {best}. On {size} of the samples: {'; '.join(lines)}.")
+        spec = backbone.input_spec
+        at = f" at {spec.size} px" if spec.modality == "image" else ""
+        self._note(f"Frozen features{at}: {best}. On {size} of the samples: {'; '.join(lines)}.")
         return best
 
     def _candidates(self, backbone: Backbone, device: torch.device) -> list[Candidate]:

@@ -34,7 +34,8 @@ def cost(run: RunFolder) -> Section:
         rows.append(("of these trained", count(weights.trained) + share))
     bars = [(name.replace("_", " "), duration(s), 100 * s / longest, percent(s / total) if total else "")
             for name, s in parts]  # fmt: skip
-    return Section("cost", "What it cost", "cost.html", {"rows": rows, "bars": bars})
+    notes = [n.text for n in run.report.notes if n.topic == "speed"]
+    return Section("cost", "What it cost", "cost.html", {"rows": rows, "bars": bars, "notes": notes})
 
 
 def provenance(run: RunFolder) -> Section:
