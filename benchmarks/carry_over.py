@@ -41,6 +41,7 @@ CELLS: dict[str, tuple[bool, dict[str, Any], int]] = {
     "pretrained, frozen (probe)": (True, {"strategy": "probe"}, 8),
     "scratch, frozen (probe)": (False, {"strategy": "probe"}, 8),
     "pretrained, lp-ft": (True, {"strategy": "lp-ft"}, 8),
+    "scratch, lp-ft": (False, {"strategy": "lp-ft"}, 8),
 }
 
 
