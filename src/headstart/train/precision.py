@@ -22,6 +22,15 @@ def choose_precision(asked: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def format_name(dtype: torch.dtype) -> str:
+    """As people write it.
+
+    >>> format_name(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")
+
+
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
     """The autocast context for a dtype; nothing for float32."""
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

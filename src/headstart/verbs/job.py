@@ -27,7 +27,7 @@ from headstart.models.backbone import Backbone
 from headstart.models.opening import open_model
 from headstart.models.wanted import Text, Wanted
 from headstart.store.runfolder import RunFolder
-from headstart.train.precision import choose_precision
+from headstart.train.precision import choose_precision, format_name
 from headstart.train.reader import Reader
 from headstart.verbs.modalities import Modality, modality_of
 from headstart.verbs.options import FitOptions
@@ -94,20 +94,17 @@ class Job:
         Returns why.
         """
 
-        def measured() -> dict[str, str]:
-            dtype, why = measure() if self.options.precision == "auto" else (self.dtype, "")
-            return {"dtype": str(dtype).removeprefix("torch."), "why": why}
-
-        kept = self.folder.step(f"{name}-precision", measured)
-        self.training_dtype = getattr(torch, kept["dtype"])
-        return kept["why"]
+        self.training_dtype, why = settled_precision(
+            self.folder, f"{name}-precision", self.options.precision, self.dtype, measure
+        )
+        return why
 
     def precision_of(self, name: str) -> str:
         """The number format that a strategy was trained in; that of evaluation where nothing was."""
         step = f"{name}-precision"
         if self.folder.has_step(step):
             return self.folder.step(step, dict)["dtype"]
-        return str(self.dtype).removeprefix("torch.")
+        return format_name(self.dtype)
 
     # -- labels ----------------------------------------------------------------------------------------------------
 
@@ -303,6 +300,19 @@ def split_options(options: FitOptions) -> SplitOptions:
 def _assignment(train: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
     place = {int(row): i for i, row in enumerate(train)}
     return fold_numbers(len(train), [(fit, np.array([place[int(r)] for r in held])) for fit, held in folds])
+
+
+def settled_precision(
+    folder: RunFolder, step: str, asked: str, dtype: torch.dtype, measure: Callable[[], tuple[torch.dtype, str]]
+) -> tuple[torch.dtype, str]:
+    """The number format of a training and why: measured where it was not asked for, once for a run and its resuming."""
+
+    def settle() -> dict[str, str]:
+        found, why = measure() if asked == "auto" else (dtype, "")
+        return {"dtype": format_name(found), "why": why}
+
+    kept = folder.step(step, settle)
+    return getattr(torch, kept["dtype"]), kept["why"]
 
 
 DEVICES = ("auto", "cpu", "cuda", "mps")

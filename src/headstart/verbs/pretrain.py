@@ -38,10 +38,10 @@ from headstart.store.runfolder import JsonLines, RunFolder
 from headstart.train.inference import evaluating
 from headstart.train.loop import Score, Settings, Trainer, Work
 from headstart.train.phase import Phase
-from headstart.train.precision import autocast, choose_precision
+from headstart.train.precision import autocast, choose_precision, format_name
 from headstart.train.reader import Reader
 from headstart.train.trial import faster_precision
-from headstart.verbs.job import choose_device
+from headstart.verbs.job import choose_device, settled_precision
 from headstart.verbs.options import PretrainOptions, make_pretrain_options
 from headstart.verbs.pretrain_data import keep_data, read_corpus
 from headstart.verbs.report import report
@@ -144,19 +144,14 @@ class _Pretraining:
         return Run(self.folder.path)
 
     def _settle_precision(self, model: Model, reader: Reader, phase: Phase) -> None:
-        """Measure in which number format this machine trains faster; kept, so that resuming goes on in the same."""
-
-        def measure() -> dict[str, str]:
-            dtype, why = self.dtype, ""
-            if self.options.precision == "auto":
-                settings = Settings(seed=self.options.seed, device=self.device, dtype=self.dtype)
-                dtype, why = faster_precision(model, reader, Work(phase, [self.objective]), settings)
-            return {"dtype": str(dtype).removeprefix("torch."), "why": why}
-
-        kept = self.folder.step("precision", measure)
-        self.dtype = getattr(torch, kept["dtype"])
-        if kept["why"]:
-            progress().say(kept["why"])
+        """Measure in which number format this machine trains faster."""
+        settings = Settings(seed=self.options.seed, device=self.device, dtype=self.dtype)
+        self.dtype, why = settled_precision(
+            self.folder, "precision", self.options.precision, self.dtype,
+            lambda: faster_precision(model, reader, Work(phase, [self.objective]), settings),
+        )  # fmt: skip
+        if why:
+            progress().say(why)
 
     # -- data and network ------------------------------------------------------------------------------------------
 
@@ -300,7 +295,7 @@ class _Pretraining:
                 "peak_memory_mb": round(peak),
                 "parameters": {"total": total, "trained": total},
                 "device": str(self.device),
-                "precision": str(self.dtype).removeprefix("torch."),
+                "precision": format_name(self.dtype),
                 "threads": torch.get_num_threads(),
             },
             "seeds": [self.options.seed],

@@ -19,11 +19,12 @@ from torch import Tensor
 from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.progress import progress
 from headstart.core.registry import get, names
-from headstart.features.engines.engine import Engine, EngineError, format_name
+from headstart.features.engines.engine import Engine, EngineError
 from headstart.features.engines.prefix import Place, signature
 from headstart.features.ridge import fit_ridge, indicators
 from headstart.models.backbone import Backbone, State
 from headstart.store.atomic import write_json
+from headstart.train.precision import format_name
 
 LEAST_COSINE = 0.999
 """Between features of a sample by an engine and by PyTorch in float32; of the worst sample and place."""

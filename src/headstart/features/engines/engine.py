@@ -78,10 +78,8 @@ class Engine(ABC):
         return dict(zip(self.places, made, strict=True))
 
 
-def format_name(dtype: torch.dtype) -> str:
-    """As people write it.
-
-    >>> format_name(torch.bfloat16)
-    'bfloat16'
-    """
-    return str(dtype).removeprefix("torch.")
+def first_line(error: Exception) -> str:
+    """What a library's error says in short: the first line of its cause."""
+    cause = error.__cause__ or error
+    lines = str(cause).strip().splitlines()
+    return lines[0][:200] if lines else type(cause).__name__

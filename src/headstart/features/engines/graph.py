@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from headstart.features.engines.engine import EngineError
+from headstart.features.engines.engine import EngineError, first_line
 from headstart.models.backbone import State
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def to_onnx(module: nn.Module, state: State, outputs: Sequence[str] = ()) -> onn
                 verbose=False,
             )
     except Exception as error:  # the exporter's errors share no base class
-        raise EngineError(f"PyTorch cannot export it: {_first_line(error)}") from error
+        raise EngineError(f"PyTorch cannot export it: {first_line(error)}") from error
     assert program is not None
     return program.model_proto
 
@@ -67,7 +67,7 @@ def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) ->
             for port, name in zip(model.outputs, outputs, strict=False):
                 port.get_tensor().set_names({name})
     except Exception as error:  # its front end raises whatever tracing raises
-        raise EngineError(f"OpenVINO cannot convert it: {_first_line(error)}") from error
+        raise EngineError(f"OpenVINO cannot convert it: {first_line(error)}") from error
     return model
 
 
@@ -93,9 +93,3 @@ def quiet(level: int) -> Iterator[None]:
                 yield
     finally:
         logging.disable(before)
-
-
-def _first_line(error: Exception) -> str:
-    cause = error.__cause__ or error
-    lines = str(cause).strip().splitlines()
-    return lines[0][:200] if lines else type(cause).__name__

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from headstart.core.registry import register
-from headstart.features.engines.engine import Engine, EngineError, format_name
+from headstart.features.engines.engine import Engine, EngineError
 from headstart.features.engines.graph import to_onnx
 from headstart.models.backbone import State
+from headstart.train.precision import format_name
 
 
 @register(

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from headstart.core.registry import register
-from headstart.features.engines.engine import Engine, EngineError, format_name
+from headstart.features.engines.engine import Engine, EngineError
 from headstart.features.engines.graph import quiet, to_openvino
 from headstart.models.backbone import State
-from headstart.train.precision import choose_precision
+from headstart.train.precision import choose_precision, format_name
 
 
 @register(

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from headstart.core.registry import register
-from headstart.features.engines.engine import Engine, EngineError, format_name
+from headstart.features.engines.engine import Engine, EngineError, first_line
 from headstart.models.backbone import State
-from headstart.train.precision import autocast, choose_precision
+from headstart.train.precision import autocast, choose_precision, format_name
 
 
 @register(
@@ -56,7 +56,7 @@ class TorchCompile(Torch):
         try:
             self.compute(state)
         except Exception as error:  # the compiler's own errors have no common class
-            raise EngineError(f"torch.compile: {_first_line(error)}") from error
+            raise EngineError(f"torch.compile: {first_line(error)}") from error
 
     def compute(self, state: State) -> Sequence[Tensor]:
         with autocast(self.dtype, self.device):
@@ -65,7 +65,3 @@ class TorchCompile(Torch):
     @classmethod
     def formats(cls, device: torch.device) -> tuple[torch.dtype, ...]:
         return super().formats(device) if device.type == "cuda" else (torch.float32,)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
