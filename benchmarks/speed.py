@@ -1,4 +1,4 @@
-"""How fast: frozen work, the last stages, everything; beside fastai, side by side in one run.
+"""How fast: frozen work, the last stages, everything; beside fastai and Keras, side by side in one run.
 
     python benchmarks/speed.py --peer PEERS/bin/python     # runs all, prints the table, stores results/speed.json
     python benchmarks/speed.py --table                     # prints what is stored
@@ -185,6 +185,14 @@ def fastai(python: str, folder: Path, what: str) -> dict[str, Any]:
     return {**rows[faster], "setting": faster, "both": {n: key(r) for n, r in rows.items()}}
 
 
+def keras(python: str, folder: Path, what: str) -> dict[str, Any]:
+    call = [python, str(HERE / "peers" / "keras_pictures.py"), str(folder), str(folder / "w.safetensors"), what]
+    done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
+    row = json.loads(done.stdout.splitlines()[-1])
+    print(f"Keras {what}: {row}", file=sys.stderr)
+    return row
+
+
 # -- the whole ---------------------------------------------------------------------------------------------------------
 
 
@@ -194,14 +202,22 @@ def measure(python: str) -> dict[str, Any]:
         last = ("--strategy", "probe", "--stage", "last", "--image-size", str(SIZE))
         return {
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "frozen": {"fastai": fastai(python, folder, "frozen"), "headstart": here("frozen")},
+            "frozen": {
+                "fastai": fastai(python, folder, "frozen"),
+                "keras": keras(python, folder, "frozen"),
+                "headstart": here("frozen"),
+            },
             "command": {"cold": command(Path(cache), *last), "warm": command(Path(cache), *last)},
             "target": {
                 "fastai": fastai(python, folder, "target"),
                 "headstart": command(Path(cache) / "other", "--strategy", "probe"),
             },
             "last": {"fastai": fastai(python, folder, "last"), "headstart": here("last")},
-            "all": {"fastai": fastai(python, folder, "all"), "headstart": here("all")},
+            "all": {
+                "fastai": fastai(python, folder, "all"),
+                "keras": keras(python, folder, "all"),
+                "headstart": here("all"),
+            },
         }
 
 
@@ -233,6 +249,13 @@ def table(kept: dict[str, Any]) -> str:
     for name, words in (("last", "an epoch, last blocks and head"), ("all", "an epoch, everything")):
         peer, own = kept[name]["fastai"], kept[name]["headstart"]
         row(words, min(peer["epochs"]), None, own["epoch"], None)
+    own = {"frozen": kept["frozen"]["headstart"]["seconds"], "all": kept["all"]["headstart"]["epoch"]}
+    lines += ["", "| the same by Keras 3 (PyTorch) | Keras | test | Headstart | ratio |", "|---|---|---|---|---|"]
+    for name, words in (("frozen", "frozen body: 5 epochs"), ("all", "an epoch, everything")):
+        peer = kept[name]["keras"]
+        seconds = peer["seconds"] if name == "frozen" else min(peer["epochs"])
+        said = f"{peer['accuracy']:.3f}" if name == "frozen" else ""
+        lines.append(f"| {words} | {seconds:.1f} s | {said} | {own[name]:.1f} s | {seconds / own[name]:.1f}× |")
     phase = kept["last"]["headstart"]["phase"]
     own = kept["frozen"]["headstart"]
     lines += [
