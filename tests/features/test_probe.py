@@ -52,15 +52,25 @@ def test_strength_follows_the_noise() -> None:
 def test_the_strength_chosen_is_within_an_error_of_the_best_and_has_the_lowest_loss_there() -> None:
     x, y = classes(120, 30, 3.0)
     probe = fit_probe(x, y, TASK, "accuracy", folds(120))
-    assert set(probe.scores) == set(STRENGTHS)
-    best = max(probe.scores.values())
-    near = [s for s, v in probe.scores.items() if v >= best - (best * (1 - best) / 120) ** 0.5]
+    assert list(probe.scores) == list(STRENGTHS)[: len(probe.scores)]
+    # Of the whole path, with those that were not tried because it had become worse.
+    alone = {s: fit_probe(x, y, TASK, "accuracy", folds(120), strengths=[s]).scores[s] for s in STRENGTHS}
+    best = max(alone.values())
+    near = [s for s, v in alone.items() if v >= best - (best * (1 - best) / 120) ** 0.5]
     assert probe.strength in near
     assert score(TASK, "accuracy", y, probe.held_out.numpy()) == pytest.approx(probe.scores[probe.strength], abs=1e-6)
     chosen = sample_losses(TASK, y, probe.held_out.numpy()).mean()
     for strength in near:
         other = fit_probe(x, y, TASK, "accuracy", folds(120), strengths=[strength])
         assert chosen <= sample_losses(TASK, y, other.held_out.numpy()).mean() + 1e-3
+
+
+def test_the_path_ends_where_it_has_become_worse_and_not_before() -> None:
+    noisy = fit_probe(*classes(200, 100, 6.0), TASK, "accuracy", folds(200))
+    assert len(noisy.scores) < len(STRENGTHS)
+    assert list(noisy.scores).index(noisy.strength) < len(noisy.scores) - 2
+    clear = fit_probe(*classes(900, 4, 0.1), TASK, "accuracy", folds(900))
+    assert clear.strength == STRENGTHS[-1]
 
 
 def test_held_out_logits_come_from_models_that_never_saw_the_sample() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -129,6 +131,28 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets "?", not a traceback
     _be_quiet()
     sys.exit(failures.guard(lambda: _run(arguments), arguments))
+
+
+def command() -> None:
+    """The console script: `main`, and then out at once.
+
+    Taking the modules of PyTorch and OpenVINO apart one by one costs a second. What libraries want to do at exit they
+    register later than this, so it has been done when `leave` is called.
+    """
+    code = 1
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+    atexit.register(leave)
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        raise
 
 
 def _run(arguments: list[str]) -> int:

@@ -114,7 +114,9 @@ def _prepared(
     """What will run the network over a part, its engine chosen."""
     engines = engines or Engines("torch", torch.float32)
     weights = weights_up_to(backbone)
-    deepest = max((stage for stage, _ in places), key=list(backbone.stages).index)
+    # One order whoever asks, so that a network converted for one part serves the others.
+    places = sorted(set(places), key=lambda place: (list(backbone.stages).index(place[0]), place[1]))
+    deepest = places[-1][0]
     total = len(reader.parts[part])
 
     def example() -> Example:
@@ -186,7 +188,7 @@ class _Passes:
         with progress().task(_words("features", self.backbone), len(rows)) as advance:
             for batch in self.reader.sweep(self.part, size, view=self.view, labels=False, rows=rows, ahead=True):
                 for index, made in self._within_memory(batch.index, batch.views[self.view]):
-                    yield index, made
+                    yield index, {place: made[place] for place in self.places}
                     advance(len(index))
 
     def _within_memory(self, index: Tensor, inputs: State) -> Iterator[tuple[Tensor, dict[Place, Tensor]]]:

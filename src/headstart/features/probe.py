@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.schema import Task, missing
-from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
+from headstart.features.solver import design_of, fit_paths, fold_weights_of, out_of_fold
 from headstart.measure import find_metric, fit_temperature
 
 STRENGTHS = tuple(float(s) for s in np.logspace(1, -5, 10))
@@ -134,6 +134,29 @@ def _strength(task: Task, labels: np.ndarray, held_out: np.ndarray, values: list
     return min(near, key=lambda i: float(sample_losses(task, labels[have], held_out[i][have]).mean()))
 
 
+def _portions(strengths: Sequence[float]) -> list[Sequence[float]]:
+    """The path in pieces: most of it at once, then in pairs."""
+    return [strengths[:4], *(strengths[i : i + 2] for i in range(4, len(strengths), 2))]
+
+
+def _only_worse(task: Task, labels: np.ndarray, held_out: np.ndarray, values: list[float], last: int) -> bool:
+    """Whether the last strengths have a higher loss than an earlier one, and no better metric beyond a standard error.
+
+    Along the path the loss falls and then rises: what is weaker still would not be chosen either.
+    """
+    losses = [
+        float(sample_losses(task, labels[have], z[have]).mean())
+        for z in held_out
+        for have in [~(np.isnan(z).any(1) | missing(labels))]
+    ]
+    best = int(np.argmin(losses))
+    if best >= len(losses) - last:
+        return False
+    have = ~(np.isnan(held_out[best]).any(1) | missing(labels))
+    error = per_sample(task, labels[have], held_out[best][have]).std() / np.sqrt(max(1, have.sum()))
+    return max(values[-last:]) <= values[best] + error
+
+
 def fit_probe(
     x: Tensor,
     labels: np.ndarray,
@@ -157,23 +180,28 @@ def fit_probe(
         (N,) from `fold_numbers`.
     weights
         (N,) sample weights.
+    strengths
+        Strongest first. The weakest take the most steps, so the path ends where it has become clearly worse.
     """
     y = target_of(task, labels)
     shift, spread = label_scale(task, labels)
     y = (y - shift) / spread if task.kind == "regression" else y
     ones = torch.ones(len(x)) if weights is None else weights
     folds = int(assignment.max()) + 1
+    design = design_of(x)
+    held_out, values = x.new_full((1, len(x), task.outputs), torch.nan), [0.0]
     if folds:
-        # Choosing needs no more than held-out predictions that rank the strengths.
-        path = fit_paths(
-            x, y, task.kind, task.outputs, list(strengths), fold_weights_of(assignment, folds, ones), ROUGH
-        )
-        held_out = out_of_fold(path, x, assignment) * spread + shift
-        values = [score(task, metric, labels, z.numpy()) for z in held_out]
-    else:
-        held_out, values = x.new_full((len(strengths), len(x), task.outputs), torch.nan), [0.0] * len(strengths)
+        weights_of_folds, parts, values = fold_weights_of(assignment, folds, ones), [], []
+        for some in _portions(strengths):
+            # Choosing needs no more than held-out predictions that rank the strengths.
+            path = fit_paths(design, y, task.kind, task.outputs, list(some), weights_of_folds, ROUGH)
+            parts.append(out_of_fold(path, x, assignment) * spread + shift)
+            values += [score(task, metric, labels, z.numpy()) for z in parts[-1]]
+            if _only_worse(task, labels, torch.cat(parts).numpy(), values, len(some)):
+                break
+        held_out = torch.cat(parts)
     best = _strength(task, labels, held_out.numpy(), values) if folds else 0
-    final = fit_paths(x, y, task.kind, task.outputs, [strengths[best]], ones[None])
+    final = fit_paths(design, y, task.kind, task.outputs, [strengths[best]], ones[None])
     return Probe(
         weight=final.weights[0, 0] * spread,
         bias=final.biases[0, 0] * spread + shift,
@@ -181,5 +209,5 @@ def fit_probe(
         scale=final.scale,
         strength=float(strengths[best]),
         held_out=held_out[best],
-        scores=dict(zip(map(float, strengths), values, strict=True)),
+        scores=dict(zip(map(float, strengths), values, strict=False)),
     )

@@ -123,6 +123,7 @@ def screen(
     assignment: Tensor,
     stage: str = "auto",
     engines: Engines | None = None,
+    count: int | None = None,
 ) -> Screening:
     """Probe every stage, grid and size, and choose.
 
@@ -139,6 +140,8 @@ def screen(
         "auto", "last", or the name of one.
     engines
         What runs the network.
+    count
+        Samples that it will be run over after the choice, most likely at the last size: what an engine is chosen for.
     """
     rows: list[Row] = []
     held: dict[tuple[int, Place], np.ndarray] = {}
@@ -153,7 +156,9 @@ def screen(
         elif stage != "auto":
             grids = (1, 2, 3) if backbone.input_spec.modality == "image" else (1,)
             places = list(dict.fromkeys([*((stage, g) for g in grids), final]))
-        features = extract(backbone, reader, "screen", places, engines=engines)
+        features = extract(
+            backbone, reader, "screen", places, engines=engines, count=count if size == sizes[-1] else None
+        )
         with progress().task("probing stages", len(features)) as advance:
             for place, x in features.items():
                 row, held[size, place] = _probe(x, labels, task, metric, assignment, size, place)

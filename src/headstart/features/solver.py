@@ -70,9 +70,50 @@ class ProbePath:
         return fold_into_linear(self.weights[strength, fold], self.biases[strength, fold], self.mean, self.scale)
 
 
+@dataclass(frozen=True)
+class Design:
+    """Features made ready for the solver, to be used for several paths over the same samples.
+
+    Attributes
+    ----------
+    matrix
+        (N, R + 1): standardised features in the eigenbasis of their Gram matrix, and a column of ones.
+    basis
+        (D, R): that basis.
+    mean, scale
+        (D,): standardised features are (x - mean) / scale.
+    """
+
+    matrix: Tensor
+    basis: Tensor
+    mean: Tensor
+    scale: Tensor
+
+
+@torch.no_grad()
+def design_of(x: Tensor) -> Design:
+    """Standardise and rotate features (N, D).
+
+    Raises
+    ------
+    ModelError
+        If features are not finite.
+    """
+    x = x.float()
+    bad = ~torch.isfinite(x).all(dim=1)
+    if bad.any():
+        raise ModelError(
+            f"The features of {int(bad.sum())} of {len(x)} samples are not finite.",
+            "The model overflows on them or is damaged; try --precision float32 or another model.",
+        )
+    mean, scale = standardisation(x)
+    rotated, basis = _rotate((x - mean) / scale)
+    return Design(torch.cat([rotated, torch.ones_like(rotated[:, :1])], dim=1), basis, mean, scale)
+
+
 @torch.no_grad()
 def fit_paths(
-    x: Tensor,
+    x: Tensor | Design,
     y: Tensor,
     kind: Kind,
     outputs: int,
@@ -86,8 +127,8 @@ def fit_paths(
     Parameters
     ----------
     x
-        (N, D) features, float32, as they come. They are standardised with the statistics of all N rows, those
-        held out included: inputs may be looked at, labels may not.
+        (N, D) features, float32, as they come, or what `design_of` made of them. They are standardised with the
+        statistics of all N rows, those held out included: inputs may be looked at, labels may not.
     y
         (N,) class indices, -1 where missing (single-label); (N, K) zeros and ones, NaN where missing
         (multi-label); (N,) or (N, K) numbers, NaN where missing (regression).
@@ -116,26 +157,26 @@ def fit_paths(
     ValueError
         For shapes that do not fit, strengths that are not positive, or a fold without samples.
     """
-    x, y = x.float(), y.to(x.device)
-    _check(x, y, kind, outputs, strengths, fold_weights)
-    mean, scale = standardisation(x)
-    rotated, basis = _rotate((x - mean) / scale)
-    design = torch.cat([rotated, torch.ones_like(rotated[:, :1])], dim=1)
-    targets, weights = _targets(y, kind, outputs, fold_weights.to(design))
-    s = torch.tensor(strengths, dtype=x.dtype, device=x.device)
+    rows = x.matrix if isinstance(x, Design) else x
+    y = y.to(rows.device)
+    _check(rows, y, kind, outputs, strengths, fold_weights)
+    design = x if isinstance(x, Design) else design_of(x)
+    matrix = design.matrix
+    targets, weights = _targets(y, kind, outputs, fold_weights.to(matrix))
+    s = torch.tensor(strengths, dtype=matrix.dtype, device=matrix.device)
     if kind == "regression":
-        solution, iterations, converged = _solve_squared(design, targets, weights, s)
+        solution, iterations, converged = _solve_squared(matrix, targets, weights, s)
     else:
         solution, iterations, converged = solve_in_chunks(
-            design, targets, weights, s, LINKS[kind], tolerance, max_iterations
+            matrix, targets, weights, s, LINKS[kind], tolerance, max_iterations
         )
     return ProbePath(
         kind=kind,
         strengths=tuple(float(v) for v in strengths),
-        weights=solution[..., :-1] @ basis.T,
+        weights=solution[..., :-1] @ design.basis.T,
         biases=solution[..., -1],
-        mean=mean,
-        scale=scale,
+        mean=design.mean,
+        scale=design.scale,
         converged=converged,
         iterations=iterations,
     )
@@ -213,12 +254,6 @@ def _check(x: Tensor, y: Tensor, kind: Kind, outputs: int, strengths: Sequence[f
         raise ValueError(f"labels {tuple(y.shape)} for {outputs} outputs")
     if not strengths or min(strengths) <= 0:
         raise ValueError("strengths must be positive")
-    bad = ~torch.isfinite(x).all(dim=1)
-    if bad.any():
-        raise ModelError(
-            f"The features of {int(bad.sum())} of {len(x)} samples are not finite.",
-            "The model overflows on them or is damaged; try --precision float32 or another model.",
-        )
 
 
 def _rotate(z: Tensor) -> tuple[Tensor, Tensor]:

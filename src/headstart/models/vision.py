@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +292,9 @@ def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], 
     net.load_state_dict(own, strict=False)
 
 
+@lru_cache(maxsize=1)
 def _sample_state(name: str) -> dict[str, Tensor]:
+    """The tensors of a sample network, to be copied from: a run opens its network at many sizes."""
     prepare_torchvision()
     import timm
 

@@ -19,7 +19,7 @@ from headstart.verbs.candidates import chosen_options, stage_sizes
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import make_options
 
-MOMENT = 0.5
+MOMENT = 0.3
 """Seconds that a speed is measured for."""
 
 LONG = 60
@@ -41,7 +41,13 @@ def estimate(data: Any, **options: Any) -> dict[str, Any]:
 
 
 def announce(job: Job) -> None:
-    """Say about how long a run will take, where that is more than a minute."""
+    """Say about how long a run will take, where that is more than a minute.
+
+    A probe's passes have bars with the time that is left; measuring speeds first would only make it slower.
+    """
+    if job.options.strategy == "probe" and not job.options.reinit:
+        job.open(None)  # a reference that cannot be opened is refused here, before anything is written
+        return
     found = plan(job)
     if found["seconds"] > LONG:
         parts = ", ".join(f"{step['name']} {step['seconds']:.0f} s" for step in found["plan"])

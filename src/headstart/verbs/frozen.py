@@ -102,9 +102,8 @@ def _screen(job: Job) -> Screening:
         return backbone, job.reader_once(backbone)
 
     assignment = job.folds[torch.as_tensor(job.screened)]
-    return screen(
-        open_at, sizes, job.labels("screen"), job.task, job.metric.name, assignment, job.options.stage, job.engines
-    )
+    labels, asked = job.labels("screen"), job.options.stage
+    return screen(open_at, sizes, labels, job.task, job.metric.name, assignment, asked, job.engines, job.samples)
 
 
 # -- probes ----------------------------------------------------------------------------------------------------------

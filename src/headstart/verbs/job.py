@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ from headstart.verbs.options import FitOptions
 
 SPEED = "speed"
 """Topic of notes about what made the run fast or slow: no matter of the data."""
+
+MOST_KEPT = 2**28
+"""Bytes of a network up to which a run keeps an untouched copy of it."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Job:
     seconds: dict[str, float] = field(default_factory=dict)
     engines: Engines = field(default_factory=Engines)
     training_dtype: torch.dtype = torch.float32
+    _opened: dict[int | None, Backbone] = field(default_factory=dict)
     _features: dict[tuple[int, str, str, Place], Tensor] = field(default_factory=dict)
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -126,17 +131,24 @@ class Job:
 
     def open(self, size: int | None, end_at: str | None = None) -> Backbone:
         """The run's network, fresh, for inputs of that size (None: the network's own)."""
-        if self.module is not None:
-            import copy
-
-            backbone = copy.deepcopy(self.module)
-        else:
-            backbone = open_model(self.options.model, self._wanted(size))
+        backbone = self._copy_of(size)
         if end_at is not None:
             backbone.end_at(end_at)
         if backbone.family == "cnn":
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return backbone.to(self.device)
+
+    def _copy_of(self, size: int | None) -> Backbone:
+        """A copy of the network as it was opened; one that is large is opened anew, to have it in memory once."""
+        if self.module is not None:
+            return copy.deepcopy(self.module)
+        if size in self._opened:
+            return copy.deepcopy(self._opened[size])
+        backbone = open_model(self.options.model, self._wanted(size))
+        if sum(p.nbytes for p in backbone.parameters()) > MOST_KEPT:
+            return backbone
+        self._opened[size] = backbone
+        return copy.deepcopy(backbone)
 
     @property
     def pretrained(self) -> bool:

@@ -114,21 +114,25 @@ def _validation(job: Job, result: Result) -> Judged:
 
 def _test(job: Job, result: Result) -> Judged:
     model, data = result.model, job.parts["test"]
-    reader = job.reader(model.backbone)
-    # In float32 whatever training used: a bundle must predict the same on every machine.
-    found = outputs(model, reader, "test", features=True)
-    logits = found.logits[job.task.name]
     last, start = result.probes["last"], result.start
     # One pass for the baseline and for the map of the features before training.
-    place = (last.stage, last.grid)
-    features = job.features(last.size, "test", list(dict.fromkeys([place, (start.stage, start.grid)])))[place]
+    place, own = (last.stage, last.grid), (start.stage, start.grid)
+    frozen = job.features(last.size, "test", list(dict.fromkeys([place, own])))
+    features = frozen[place]
+    # In float32 whatever training used: a bundle must predict the same on every machine.
+    if result.candidate is None and start.size == last.size and job.engines.in_float32:
+        logits = start.probe.logits(frozen[own]).numpy()
+        pooled: np.ndarray | None = frozen[own].numpy()
+    else:
+        found = outputs(model, job.reader(model.backbone), "test", features=True)
+        logits, pooled = found.logits[job.task.name], found.features
     baselines = {
         "majority": _majority(job, len(data)),
         "raw_features": calibrated(job.task, job.modality.raw_logits(job, result.raw, data), 1.0),
         "linear_probe": calibrated(job.task, last.probe.logits(features).numpy(), 1.0),
     }
     outputs_ = calibrated(job.task, logits, result.temperature)
-    return Judged("test", data, job.labels("test"), logits, outputs_, baselines, found.features)
+    return Judged("test", data, job.labels("test"), logits, outputs_, baselines, pooled)
 
 
 def _majority(job: Job, n: int) -> np.ndarray:

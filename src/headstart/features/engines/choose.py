@@ -84,10 +84,17 @@ class Engines:
     remembered: Path | None = None
     notes: list[str] = field(default_factory=list)
     _chosen: dict[str, tuple[Candidate, int]] = field(default_factory=dict)
-    _made: dict[object, Engine] = field(default_factory=dict)
+    _made: dict[object, list[Engine]] = field(default_factory=dict)
+    _lossy: set[tuple[str, torch.dtype]] = field(default_factory=set)
+    """Weights and number formats that lost too much once: that is the network's, at any size and on any engine."""
 
     def __post_init__(self) -> None:
         check_engine(self.asked)
+
+    @property
+    def in_float32(self) -> bool:
+        """Whether whatever was chosen so far computes in float32, so that features are the network's own."""
+        return all(candidate.dtype == torch.float32 for candidate, _ in self._chosen.values())
 
     def choose(
         self, backbone: Backbone, places: Sequence[Place], example: Callable[[], Example], count: int, weights: str
@@ -118,6 +125,8 @@ class Engines:
     ) -> Engine:
         """The engine, ready to run; the last few that took long to convert are used again.
 
+        One that gives more places than are asked for serves too: pooling them costs next to nothing.
+
         Raises
         ------
         EngineError
@@ -125,11 +134,17 @@ class Engines:
         """
         if candidate.name == "torch":
             return candidate.kind(backbone, places, example, candidate.dtype)
-        key = candidate, weights, repr(backbone.input_spec), tuple(places), signature(example)
-        engine = self._made.pop(key, None) or candidate.kind(backbone, places, example, candidate.dtype)
-        self._made[key] = engine
-        for old in list(self._made)[:-KEPT_ENGINES]:
-            del self._made[old]
+        key = candidate, weights, repr(backbone.input_spec), signature(example)
+        engine = next((e for e in self._made.get(key, []) if set(places) <= set(e.places)), None)
+        if engine is None:
+            engine = candidate.kind(backbone, places, example, candidate.dtype)
+        others = [e for e in self._made.pop(key, []) if e is not engine]
+        self._made[key] = [*others, engine][-KEPT_ENGINES:]
+        while sum(map(len, self._made.values())) > KEPT_ENGINES:
+            oldest = next(iter(self._made))
+            self._made[oldest] = self._made[oldest][1:]
+            if not self._made[oldest]:
+                del self._made[oldest]
         return engine
 
     def failed(self, backbone: Backbone, weights: str, candidate: Candidate, error: Exception) -> Candidate:
@@ -160,7 +175,7 @@ class Engines:
         truth, fastest = self._time(reference, backbone, places, example, weights)
         best, lines = reference, [f"{reference} {size / fastest:,.0f} a second"]
         for candidate in found:
-            if candidate == reference:
+            if candidate == reference or (self.dtype is None and (weights, candidate.dtype) in self._lossy):
                 continue
             if candidate.kind.pays_from > count / size * fastest:
                 continue
@@ -171,6 +186,8 @@ class Engines:
                 continue
             cosine = min(least_cosine(truth[place], made[place]) for place in places)
             fault = "" if cosine >= LEAST_COSINE else f"under {LEAST_COSINE}: not used"
+            if fault and candidate.dtype != torch.float32:
+                self._lossy.add((weights, candidate.dtype))
             if not fault and labels is not None and any(probe_differs(truth[p], made[p], labels) for p in places):
                 fault = "a probe on them errs on other samples: not used"
             lines.append(

@@ -59,7 +59,11 @@ def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) ->
 
     try:
         with quiet(logging.ERROR), torch.no_grad():
-            model = ov.convert_model(module.eval(), example_input=tuple(state.values()))
+            example = tuple(state.values())
+            # Traced here, unchecked and frozen: by itself OpenVINO traces a second time to compare, and reads thousands
+            # of attributes one by one. The choice of an engine compares features, which says more.
+            traced = torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
+            model = ov.convert_model(traced, example_input=example)
             lengthy = "mask" in state
             model.reshape({i: ov.PartialShape(_openvino_shape(x, lengthy)) for i, x in enumerate(state.values())})
             for port, name in zip(model.inputs, state, strict=True):
