@@ -60,6 +60,8 @@ def collate_pictures(states: list[State]) -> State:
 def to_network(inputs: State, spec: InputSpec, channels_last: bool) -> State:
     """Scale to [0, 1], apply drawn views, fit the channels, normalise; runs where the batch lies."""
     x = inputs["x"]
+    if channels_last:  # as bytes, a quarter of the work; what follows keeps the order
+        x = x.contiguous(memory_format=torch.channels_last)
     if x.dtype == torch.uint8:
         x = x.float().div_(255)
     if "affine" in inputs:
@@ -67,7 +69,7 @@ def to_network(inputs: State, spec: InputSpec, channels_last: bool) -> State:
     if x.shape[1] == 1:
         x = x.expand(-1, spec.channels, -1, -1)
     mean, std = (torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (spec.mean, spec.std))
-    x = (x - mean) / std
+    x = (x - mean).div_(std)
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     rest = {k: v for k, v in inputs.items() if k not in ("x", "affine", "colour", "erase")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +25,10 @@ STORE_SHARE = 0.25
 """Share of the free memory that settled samples may take."""
 
 _CHUNK = 1024
+_TIMED = 8
+
+WORTH_A_THREAD = 0.0004
+"""Seconds to read a sample from which threads help; small pictures out of memory only fight for the interpreter."""
 
 
 class Reader:
@@ -51,6 +56,7 @@ class Reader:
         self._many_passes = room is None or room > 0
         self._disk: dict[str, SettledPictures | None] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._threaded: dict[str, bool] = {}
         self._labels: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]] = {}
         self._lengths: dict[str, np.ndarray] = {}
 
@@ -77,7 +83,14 @@ class Reader:
         def read(i: int) -> Sample:
             return self.backbone.settle(data.read(i, size_hint=self.backbone.input_spec.size))
 
-        if len(index) < 8:
+        if len(index) < _TIMED:
+            return [read(i) for i in index]
+        if part not in self._threaded:
+            start = time.perf_counter()
+            done = [read(i) for i in index[:_TIMED]]
+            self._threaded[part] = time.perf_counter() - start > _TIMED * WORTH_A_THREAD
+            return [*done, *self._read_all(part, index[_TIMED:])]
+        if not self._threaded[part]:
             return [read(i) for i in index]
         # Decoding releases the interpreter's lock, so threads are enough; no worker processes.
         self._pool = self._pool or ThreadPoolExecutor(max_workers=torch.get_num_threads())
