@@ -19,7 +19,7 @@ from headstart.core.errors import HeadstartError
 if TYPE_CHECKING:
     from headstart.data import Dataset, load_data
     from headstart.models import Backbone
-    from headstart.verbs import Run, evaluate, export, fit, predict, pretrain, report, resume
+    from headstart.verbs import Run, compare, evaluate, export, fit, predict, pretrain, rank, report, resume
 
 __version__ = "0.1.0"
 
@@ -28,11 +28,13 @@ _where = {
     "load_data": "headstart.data",
     "Backbone": "headstart.models",
     "Run": "headstart.verbs",
+    "compare": "headstart.verbs",
     "evaluate": "headstart.verbs",
     "export": "headstart.verbs",
     "fit": "headstart.verbs",
     "predict": "headstart.verbs",
     "pretrain": "headstart.verbs",
+    "rank": "headstart.verbs",
     "report": "headstart.verbs",
     "resume": "headstart.verbs",
 }
@@ -42,12 +44,14 @@ __all__ = [
     "Dataset",
     "HeadstartError",
     "Run",
+    "compare",
     "evaluate",
     "export",
     "fit",
     "load_data",
     "predict",
     "pretrain",
+    "rank",
     "report",
     "resume",
 ]

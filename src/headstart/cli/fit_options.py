@@ -7,7 +7,7 @@ imported here, so that `--help` stays quick. A test keeps the two in step.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,14 +100,26 @@ ROWS = (
 )
 
 
-def with_fit_options(command: Any) -> Any:
-    """Decorator: gives `command(..., **options)` one parameter per row, None where nothing was typed."""
+WITHOUT_TRAINING = frozenset(
+    [row.name for row in ROWS if row.panel == DATA]
+    + ["image_size", "max_length", "long", "pooling", "stage", "metric", "seed", "device", "precision", "engine"]
+)
+"""Options of the verbs that only run frozen networks."""
+
+
+def with_fit_options(command: Any, names: Collection[str] | None = None) -> Any:
+    """Decorator: gives `command(..., **options)` a parameter for every row (of these), None where nothing was typed."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    rows = [_parameter(row) for row in ROWS]
+    rows = [_parameter(row) for row in ROWS if names is None or row.name in names]
     command.__signature__ = signature.replace(parameters=[*own, *rows])
     command.__annotations__ = {p.name: p.annotation for p in [*own, *rows]}
     return command
+
+
+def without_training(command: Any) -> Any:
+    """Decorator: `with_fit_options`, of those that mean something where nothing is trained."""
+    return with_fit_options(command, WITHOUT_TRAINING)
 
 
 def _parameter(row: Row) -> inspect.Parameter:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from headstart import __version__
 from headstart.cli import (
     cache,
+    compare,
     demo,
     doctor,
     evaluate,
@@ -26,13 +27,14 @@ from headstart.cli import (
     models,
     predict,
     pretrain,
+    rank,
     report,
     resume,
     samples,
 )
 from headstart.core.errors import ConfigError, did_you_mean
 
-LATER = ("adapt", "rank", "check", "shift", "compare")
+LATER = ("adapt", "check", "shift")
 """Commands that are planned and not there yet; typing one says so."""
 
 QUIET = {
@@ -99,11 +101,13 @@ def _start(
 _TRAIN, _USE, _LOOK = "Train", "Use a model", "Look around"
 app.command("demo", rich_help_panel=_TRAIN)(demo.command)
 app.command("fit", rich_help_panel=_TRAIN)(fit.command)
+app.command("rank", rich_help_panel=_TRAIN)(rank.command)
 app.command("pretrain", rich_help_panel=_TRAIN)(pretrain.command)
 app.command("resume", rich_help_panel=_TRAIN)(resume.command)
 app.command("predict", rich_help_panel=_USE)(predict.command)
 app.command("evaluate", rich_help_panel=_USE)(evaluate.command)
 app.command("export", rich_help_panel=_USE)(export.command)
+app.command("compare", rich_help_panel=_USE)(compare.command)
 app.command("report", rich_help_panel=_USE)(report.command)
 app.command("models", rich_help_panel=_LOOK)(models.command)
 app.command("methods", rich_help_panel=_LOOK)(methods.command)

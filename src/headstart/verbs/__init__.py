@@ -8,29 +8,46 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.verbs.compare import compare
     from headstart.verbs.estimate import estimate
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.export import export
     from headstart.verbs.fit import fit, resume
     from headstart.verbs.predict import predict
     from headstart.verbs.pretrain import pretrain
+    from headstart.verbs.rank import rank
     from headstart.verbs.report import report
     from headstart.verbs.run import Interrupted, Run
 
 _WHERE = {
     "Interrupted": "run",
     "Run": "run",
+    "compare": "compare",
     "estimate": "estimate",
     "evaluate": "evaluate",
     "export": "export",
     "fit": "fit",
     "predict": "predict",
     "pretrain": "pretrain",
+    "rank": "rank",
     "report": "report",
     "resume": "fit",
 }
 
-__all__ = ["Interrupted", "Run", "estimate", "evaluate", "export", "fit", "predict", "pretrain", "report", "resume"]
+__all__ = [
+    "Interrupted",
+    "Run",
+    "compare",
+    "estimate",
+    "evaluate",
+    "export",
+    "fit",
+    "predict",
+    "pretrain",
+    "rank",
+    "report",
+    "resume",
+]
 
 
 class _Verbs(types.ModuleType):

@@ -13,6 +13,7 @@ from headstart.core.progress import progress
 from headstart.core.words import counted
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.reinit import check_reinit
+from headstart.models.backbone import Backbone, State
 from headstart.store.runfolder import RunFolder
 from headstart.train.precision import autocast
 from headstart.verbs.candidates import chosen_options, stage_sizes
@@ -103,24 +104,34 @@ def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
     backbone = job.open(size).eval()
     for name, stage in backbone.stages.items():
         stage.requires_grad_(name in trained)
-    batch = min(backbone.batch_size(), len(job.parts["screen"]))
-    some = job.reader(backbone).batch("screen", range(batch), ("plain",), labels=False).to(job.device)
-    x = backbone.begin(some.views["plain"])
-
-    def rate(train: bool, dtype: torch.dtype) -> float:
-        done, start = 0, None
-        while start is None or time.monotonic() - start < MOMENT:
-            with torch.set_grad_enabled(train), autocast(dtype, job.device):
-                out = backbone.pool(backbone.run(x))
-                if train:
-                    out.sum().backward()
-            if start is None:
-                start = time.monotonic()  # the first pass warms up
-            else:
-                done += batch
-        return done / (time.monotonic() - start)
-
     # A run measures which of them it trains faster in.
     formats = {job.dtype, torch.float32} if job.options.precision == "auto" else {job.dtype}
-    training = max(rate(True, dtype) for dtype in formats) if trained & set(backbone.stages) else 1.0
-    return rate(False, job.dtype), training
+    batch = _begun(job, backbone)
+    training = max(_rate(job, backbone, *batch, True, f) for f in formats) if trained & set(backbone.stages) else 1.0
+    return _rate(job, backbone, *batch, False, job.dtype), training
+
+
+def forward_speed(job: Job, backbone: Backbone) -> float:
+    """Samples per second that the network runs forward in the job's number format, measured for a moment."""
+    return _rate(job, backbone, *_begun(job, backbone), False, job.dtype)
+
+
+def _begun(job: Job, backbone: Backbone) -> tuple[State, int]:
+    """A batch of the job's own samples as the first stage takes it, and their number."""
+    batch = min(backbone.batch_size(), len(job.parts["screen"]))
+    some = job.reader(backbone).batch("screen", range(batch), ("plain",), labels=False).to(job.device)
+    return backbone.begin(some.views["plain"]), batch
+
+
+def _rate(job: Job, backbone: Backbone, x: State, batch: int, train: bool, dtype: torch.dtype) -> float:
+    done, start = 0, None
+    while start is None or time.monotonic() - start < MOMENT:
+        with torch.set_grad_enabled(train), autocast(dtype, job.device):
+            out = backbone.pool(backbone.run(x))
+            if train:
+                out.sum().backward()
+        if start is None:
+            start = time.monotonic()  # the first pass warms up
+        else:
+            done += batch
+    return done / (time.monotonic() - start)

@@ -1,0 +1,96 @@
+"""`headstart rank`: which pretrained network suits these data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from headstart.cli import fit_options
+from headstart.cli.output import AsJson, console, interval, number, print_json, print_table, working
+
+TITLES = {
+    "last": "probe, last layer",
+    "neighbours": "nearest neighbours",
+    "logme": "LogME",
+    "shrunk_h_score": "H-score, shrunk",
+    "h_score": "H-score",
+    "transrate": "TransRate",
+    "gbc": "GBC",
+    "nleep": "N-LEEP",
+    "parc": "PARC",
+    "leep": "LEEP",
+    "nce": "NCE",
+}
+
+
+@fit_options.without_training
+def command(
+    data: Annotated[str, typer.Argument(help="Labelled data, as for fit.")],
+    models: Annotated[str, typer.Option("--models", metavar="A,B,...", help="References of models, as for --model.")],
+    as_json: AsJson = False,
+    **options: Any,
+) -> None:
+    """Compare pretrained networks on your data without training any.
+
+    A linear probe on each network's frozen features decides, out of fold on at most 1,000 training samples; the
+    transferability scores of the literature stand beside it.
+    """
+    from headstart import verbs
+
+    with working():
+        found = verbs.rank(data, list(fit_options.columns(models)), **fit_options.typed(options))
+    if as_json:
+        print_json(found)
+        return
+    print_ranking(found)
+
+
+def print_ranking(found: Mapping[str, Any]) -> None:
+    """The leaderboard, the scores, and what to make of them."""
+    rows, out = found["models"], console()
+    out.print(f"{found['data']}, {found['samples']:,} samples, out of fold; best first.\n")
+    print_table(
+        ["", "model and its best stage", found["metric"], "95% interval", "per second", "size"],
+        [
+            (
+                f"#{i}",
+                f"{row['model']}\n  {row['stage']}",
+                number(row["probe"]["value"]),
+                interval(row["probe"]),
+                f"{row['samples_per_second']:,}",
+                f"{row['megabytes']:,.0f} MB",
+            )
+            for i, row in enumerate(rows, start=1)
+        ],
+        right=[found["metric"], "95% interval", "per second", "size"],
+    )
+    out.print()
+    places = [f"#{i}" for i in range(1, len(rows) + 1)]
+    print_table(
+        ["higher is better", *places, "tau"],
+        [
+            (title, *(_cell(_score(row, name)) for row in rows), _cell((found["agreement"][name] or {}).get("tau")))
+            for name, title in TITLES.items()
+        ],
+        right=[*places, "tau"],
+    )
+    out.print(
+        "\ntau: Kendall's rank correlation with the probe at the best stage, over these models; – where a score is "
+        "not defined (LEEP and NCE need the classifier that a network was pretrained with)."
+    )
+    for text in found["warnings"]:
+        out.print(f"Note: {text}")
+    out.print("Next:")
+    out.print(f"  headstart fit {found['data']} --model {rows[0]['model']}", soft_wrap=True)
+
+
+def _score(row: Mapping[str, Any], name: str) -> float | None:
+    return row["last"]["value"] if name == "last" else row["scores"][name]
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

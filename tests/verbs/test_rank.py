@@ -1,0 +1,135 @@
+"""`rank`: an order of networks by what a probe on their frozen features reaches, and what else is said of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.core.errors import HeadstartError
+from headstart.measure.agreement import kendall
+from headstart.measure.transferability import SCORES, logme
+from headstart.verbs.rank import rank
+
+MODELS = ("scratch:timm:test_resnet", "scratch:timm:test_vit", "scratch:timm:test_efficientnet")
+
+
+@pytest.fixture(scope="module")
+def ranked(shapes: ModuleType) -> dict[str, Any]:
+    return rank(hs.load_data(shapes.arrays(30, shapes.KINDS)), list(MODELS), image_size=32)
+
+
+def test_models_stand_in_the_order_of_their_probes(ranked: dict[str, Any]) -> None:
+    assert {row["model"] for row in ranked["models"]} == set(MODELS)
+    values = [row["probe"]["value"] for row in ranked["models"]]
+    assert values == sorted(values, reverse=True)
+    for row in ranked["models"]:
+        assert row["probe"]["low"] <= row["probe"]["value"] <= row["probe"]["high"]
+        assert row["samples_per_second"] > 0
+        assert row["parameters"] > 1000
+        assert {r["stage"] for r in row["stages"]} >= {row["stage"].split(",")[0]}
+
+
+def test_scores_are_those_of_the_last_layer_and_undefined_ones_are_said_to_be(ranked: dict[str, Any]) -> None:
+    for row in ranked["models"]:
+        assert set(row["scores"]) == {"neighbours", *SCORES}
+        # Random weights have no classifier that knows anything.
+        undefined = {name for name, value in row["scores"].items() if value is None}
+        assert undefined == {"leep", "nce"}
+    assert ranked["agreement"]["leep"] is None
+    assert ranked["sources"]["logme"].startswith("You et al.")
+
+
+def test_the_result_is_plain_json(ranked: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(ranked)) == ranked
+
+
+def test_agreement_is_kendalls_with_the_probe(ranked: dict[str, Any]) -> None:
+    rows = ranked["models"]
+    expected = kendall([r["probe"]["value"] for r in rows], [r["scores"]["logme"] for r in rows])
+    assert ranked["agreement"]["logme"] == expected
+
+
+def test_a_source_classifier_gives_leep_and_nce(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(12)
+    models = ["sample:efficientnet_lite0", "scratch:timm:test_resnet"]
+    found = rank(hs.load_data((x, y)), models, image_size=32, stage="last")
+    lite = next(row for row in found["models"] if row["model"] == models[0])
+    assert lite["scores"]["leep"] <= 0
+    assert lite["scores"]["nce"] <= 0
+    assert lite["licence"] == "apache-2.0"
+
+
+def test_numbers_as_labels_get_the_scores_that_are_defined_for_them(shapes: ModuleType) -> None:
+    x, kinds = shapes.arrays(30)
+    y = (kinds == "disc") + np.random.default_rng(0).normal(size=len(x)) * 0.1
+    found = rank(hs.load_data((x, y)), list(MODELS[:2]), image_size=32, task="regression")
+    assert found["metric"] == "rmse"
+    values = [row["probe"]["value"] for row in found["models"]]
+    assert values == sorted(values), "a lower error stands first"
+    defined = {name for name, value in found["models"][0]["scores"].items() if value is not None}
+    assert defined == {"logme"}
+
+
+@pytest.mark.parametrize("kind", ["text", "sequence"])
+def test_texts_and_series_are_ranked_too(kind: str, tmp_path: Path) -> None:
+    from tests.verbs import words_and_curves as made
+
+    if kind == "text":
+        rows = [(made.text(i), made.label(i)) for i in range(60)]
+        data: Any = made.table(tmp_path / "t.csv", ("text", "label"), rows)
+        models = ["scratch:gru", "scratch:lstm"]
+    else:
+        made.arrays(tmp_path / "s.npz")
+        data, models = tmp_path / "s.npz", ["scratch:gru", "scratch:inception-time"]
+    found = rank(data, models)
+    assert [row["probe"]["value"] >= 0 for row in found["models"]] == [True, True]
+    assert all(np.isfinite(row["scores"]["logme"]) for row in found["models"])
+
+
+def test_bad_requests_are_refused_before_anything_is_measured(shapes: ModuleType, monkeypatch: Any) -> None:
+    data = hs.load_data(shapes.arrays(12))
+    with pytest.raises(HeadstartError, match="nothing to rank"):
+        rank(data, ["scratch:timm:test_resnet", "scratch:timm:test_resnet"])
+    monkeypatch.setattr("headstart.verbs.rank._row", lambda job: pytest.fail("measured"))
+    with pytest.raises(HeadstartError, match="test_resnt"):
+        rank(data, ["scratch:timm:test_resnet", "scratch:timm:test_resnt"])
+    assert not list(Path().iterdir())
+
+
+def test_scores_see_the_features_that_the_network_gives(shapes: ModuleType) -> None:
+    """LogME of the table equals LogME of features taken by hand."""
+    from headstart.features.extract import extract
+    from headstart.models.opening import open_model
+    from headstart.models.wanted import Wanted
+    from headstart.train.reader import Reader
+
+    data = hs.load_data(shapes.arrays(20))
+    found = rank(data, list(MODELS[:2]), image_size=32, stage="last", engine="torch", precision="float32", seed=0)
+    row = next(r for r in found["models"] if r["model"] == MODELS[0])
+    backbone = open_model(MODELS[0], Wanted(32, 3, 0)).eval()
+    place = (list(backbone.stages)[-1], 1)
+    from headstart.data import SplitOptions, make_splits
+
+    train = data.subset(make_splits(data, SplitOptions()).train)
+    x = extract(backbone, Reader({"all": train}, backbone, 0), "all", [place])[place].numpy()
+    assert row["scores"]["logme"] == pytest.approx(logme(x, train.labels("label")), rel=1e-4)
+
+
+def test_kendall_knows_order_and_doubt() -> None:
+    assert kendall([1, 2, 3], [3, 2, 1]) == {"tau": -1.0, "low": -1.0, "high": 1.0}
+    many = kendall(list(range(40)), list(range(40)))
+    assert many["low"] > 0.99
+    assert kendall([1, 1, 1], [1, 2, 3])["tau"] == 0.0
+    r = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        a, b = r.standard_normal((2, 25))
+        found = kendall(a, b)
+        covered += found["low"] <= 0 <= found["high"]
+    assert 0.92 <= covered / 400 <= 0.98, "95% of intervals of unrelated scores hold 0"
