@@ -19,7 +19,7 @@ from headstart.core.errors import HeadstartError
 if TYPE_CHECKING:
     from headstart.data import Dataset, load_data
     from headstart.models import Backbone
-    from headstart.verbs import Run, compare, evaluate, export, fit, predict, pretrain, rank, report, resume
+    from headstart.verbs import Run, check, compare, evaluate, export, fit, predict, pretrain, rank, report, resume
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,7 @@ _where = {
     "load_data": "headstart.data",
     "Backbone": "headstart.models",
     "Run": "headstart.verbs",
+    "check": "headstart.verbs",
     "compare": "headstart.verbs",
     "evaluate": "headstart.verbs",
     "export": "headstart.verbs",
@@ -44,6 +45,7 @@ __all__ = [
     "Dataset",
     "HeadstartError",
     "Run",
+    "check",
     "compare",
     "evaluate",
     "export",

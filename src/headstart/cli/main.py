@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from headstart import __version__
 from headstart.cli import (
     cache,
+    check,
     compare,
     demo,
     doctor,
@@ -34,7 +35,7 @@ from headstart.cli import (
 )
 from headstart.core.errors import ConfigError, did_you_mean
 
-LATER = ("adapt", "check", "shift")
+LATER = ("adapt", "shift")
 """Commands that are planned and not there yet; typing one says so."""
 
 QUIET = {
@@ -100,6 +101,7 @@ def _start(
 
 _TRAIN, _USE, _LOOK = "Train", "Use a model", "Look around"
 app.command("demo", rich_help_panel=_TRAIN)(demo.command)
+app.command("check", rich_help_panel=_TRAIN)(check.command)
 app.command("fit", rich_help_panel=_TRAIN)(fit.command)
 app.command("rank", rich_help_panel=_TRAIN)(rank.command)
 app.command("pretrain", rich_help_panel=_TRAIN)(pretrain.command)

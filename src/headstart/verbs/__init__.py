@@ -8,6 +8,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.verbs.check import check
     from headstart.verbs.compare import compare
     from headstart.verbs.estimate import estimate
     from headstart.verbs.evaluate import evaluate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Interrupted": "run",
     "Run": "run",
+    "check": "check",
     "compare": "compare",
     "estimate": "estimate",
     "evaluate": "evaluate",
@@ -37,6 +39,7 @@ _WHERE = {
 __all__ = [
     "Interrupted",
     "Run",
+    "check",
     "compare",
     "estimate",
     "evaluate",

@@ -1,0 +1,66 @@
+"""Are there enough labelled samples of every class, and are classes equally frequent?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headstart.inspect.findings import Finding, finding
+
+FEW = {"image": 20, "text": 50, "sequence": 10}
+"""Samples of a class under which its own results are a matter of luck: rules of thumb, no theorem.
+
+A share measured on 20 samples has an interval of 40 points at worst; benchmarks/sizes.py shows .93 with ten digits of a
+class and .98 with fifty. Texts vary more; the small sets of the UCR archive of series have 10 to 30 of a class.
+"""
+
+UNEQUAL = 10.0
+"""Ratio of the largest to the smallest class from which accuracy alone misleads."""
+
+
+def examine_classes(counts: np.ndarray, names: Sequence[str], modality: str) -> list[Finding]:
+    """Findings about the labelled training samples of each class.
+
+    Parameters
+    ----------
+    counts
+        (C,) samples of each class in the training part.
+    names
+        The classes.
+    modality
+        "image", "text" or "sequence".
+    """
+    found = []
+    absent = [n for n, c in zip(names, counts, strict=True) if c == 0]
+    if absent:
+        found.append(
+            finding(
+                "classes", "serious", f"{len(absent)} of {len(names)} classes have no training sample: {_few(absent)}.",
+                "Label some, or leave these classes out; until then every one of their samples counts as an error.",
+            )
+        )  # fmt: skip
+    few = [f"{n} ({c})" for n, c in zip(names, counts, strict=True) if 0 < c < FEW[modality]]
+    if few:
+        found.append(
+            finding(
+                "classes", "worth a look",
+                f"{len(few)} of {len(names)} classes have fewer than {FEW[modality]} training samples: {_few(few)}.",
+                "Label more of them first; `--metric macro_f1` makes them count.",
+            )
+        )  # fmt: skip
+    there = counts[counts > 0]
+    if len(there) > 1 and (ratio := float(there.max() / there.min())) >= UNEQUAL:
+        found.append(
+            finding(
+                "classes", "worth a look",
+                f"The largest class has {ratio:,.0f} times as many samples as the smallest.",
+                "Decide by `--metric balanced_accuracy` or macro_f1, which also weights classes in training.",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(map(str, names[:5])) + more

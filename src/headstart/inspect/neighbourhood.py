@@ -1,0 +1,58 @@
+"""Samples among others in the space of features: those far from all, and copies that stand in two parts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NEIGHBOURS = 10
+_CHUNK = 1024
+
+SAME = 0.9995
+"""Cosine of standardised features from which two samples are taken for the same thing."""
+
+
+def distances_to_neighbours(x: Tensor, k: int = NEIGHBOURS) -> Tensor:
+    """Mean cosine distance (N,) of each sample to its k nearest others, features standardised.
+
+    Source: J. Kuan, J. Mueller, "Back to the basics: revisiting out-of-distribution detection baselines", 2022
+    (arXiv 2207.03061), where this is as good as any score of frozen features.
+    """
+    z = _directions(x, x)
+    k = min(k, len(z) - 1)
+    if k < 1:
+        return torch.zeros(len(z))
+    made = []
+    for start in range(0, len(z), _CHUNK):
+        near = z[start : start + _CHUNK] @ z.T
+        rows = torch.arange(len(near))
+        near[rows, rows + start] = -2.0
+        made.append(1 - near.topk(k, dim=1).values.mean(1))
+    return torch.cat(made)
+
+
+def outlying(distances: Tensor, factor: float = 6.0) -> Tensor:
+    """Positions whose distance lies more than `factor` robust deviations above the median, farthest first."""
+    middle = distances.median()
+    deviation = 1.4826 * (distances - middle).abs().median()
+    far = (distances > middle + factor * deviation.clamp(min=1e-12)).nonzero().squeeze(1)
+    return far[distances[far].argsort(descending=True)]
+
+
+def copies_between(a: Tensor, b: Tensor, least: float = SAME) -> list[tuple[int, int, float]]:
+    """Pairs (row of `a`, its nearest row of `b`, cosine) that are the same thing by their features, nearest first."""
+    first, second = _directions(a, a), _directions(b, a)
+    found = []
+    for start in range(0, len(first), _CHUNK):
+        values, rows = (first[start : start + _CHUNK] @ second.T).max(dim=1)
+        for i in (values >= least).nonzero().squeeze(1).tolist():
+            found.append((start + i, int(rows[i]), float(values[i])))
+    return sorted(found, key=lambda pair: -pair[2])
+
+
+def _directions(x: Tensor, reference: Tensor) -> Tensor:
+    """Rows of unit length, standardised by the reference's columns; columns that do not vary there are left out."""
+    mean, deviation = reference.float().mean(0), reference.float().std(0, correction=0)
+    varies = deviation > 1e-6 * deviation.max().clamp(min=1e-30)
+    return F.normalize((x.float()[:, varies] - mean[varies]) / deviation[varies], dim=1)

@@ -1,0 +1,294 @@
+"""`check`: are these data fit for fine-tuning? Findings, the most important first, with samples and what to do."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.core.progress import progress
+from headstart.data import Dataset
+from headstart.data.duplicates import find_copies
+from headstart.data.schema import missing
+from headstart.features.extract import Place
+from headstart.features.probe import as_outputs, fit_probe
+from headstart.inspect.classes import examine_classes
+from headstart.inspect.findings import Finding, finding, ranked
+from headstart.inspect.labels import is_available, suspicious_labels
+from headstart.inspect.neighbourhood import copies_between, distances_to_neighbours, outlying
+from headstart.inspect.shift import discriminate
+from headstart.measure import fit_temperature
+from headstart.store.runfolder import RunFolder
+from headstart.verbs.frozen import run_screening
+from headstart.verbs.job import Job, open_job
+from headstart.verbs.options import make_options
+
+WEAK = (0.01, 0.001)
+"""Strengths of the probe that judges labels: weak, so that rare kinds of a class are not called errors."""
+
+MOST_COMPARED = 5_000
+"""Samples of a part that are compared pair by pair."""
+
+MOST_TOLD_APART = 1_000
+"""Samples of each part that the discriminator is fitted to."""
+
+SHIFTED = 0.01
+"""p-value from which a part is said to come from elsewhere."""
+
+FAR = 0.03
+"""How much worse than an earlier stage the last layer must probe for the data to be called far from the source."""
+
+
+def check(data: Any, **options: Any) -> dict[str, Any]:
+    """Examine data before anything is trained on them.
+
+    A test part is looked at (inputs only, never labels) for copies of training samples and for a shift.
+
+    Parameters
+    ----------
+    data
+        As for `fit`.
+    **options
+        Fields of `FitOptions` about data, model, seed, device and engine. `train_size` is refused nowhere and means
+        what it means for a fit.
+
+    Returns
+    -------
+    dict
+        `findings` (`topic`, `level`, `text`, `todo`, `samples`, `count`), the most important first; `measured`: the
+        numbers behind them; `suspicious`: ids of the training part by doubt in their label, most doubtful first.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        return examine(open_job(RunFolder(Path(scratch)), make_options(options), data))
+
+
+def examine(job: Job) -> dict[str, Any]:
+    """The findings about a job's data; a step of `fit` shares everything that is measured."""
+    measured: dict[str, Any] = {}
+    found = [*_noted(job), *_classes(job), *_copies(job, measured)]
+    screening = run_screening(job)
+    size, place = screening.chosen.size, (screening.chosen.stage, screening.chosen.grid)
+    found += _inputs(job, size)
+    found += _distance(job, screening, measured)
+    train = _features(job, size, place, "train")
+    suspicious: list[str] = []
+    if job.task.kind == "single-label":
+        more, suspicious = _labels(job, train, measured)
+        found += more
+    found += _outliers(job, train, measured)
+    if "test" in job.parts:
+        test = _features(job, size, place, "test")
+        found += _near(job, train, test) + _shift(job, train, test, measured)
+    return {
+        "data": job.dataset.name,
+        "parts": {name: len(part) for name, part in job.parts.items() if name != "screen"},
+        "model": job.options.model,
+        "stage": place[0],
+        "findings": [f.as_json() for f in ranked(found)],
+        "measured": measured,
+        "suspicious": suspicious,
+    }
+
+
+def _features(job: Job, size: int, place: Place, part: str) -> Tensor:
+    return job.features(size, part, [place])[place]
+
+
+def _noted(job: Job) -> list[Finding]:
+    """What loading and splitting warned of."""
+    return [
+        finding(note.topic, "worth a look", note.text)
+        for note in job.notes.items
+        if note.level == "warning" and note.topic != "classes"
+    ]
+
+
+def _classes(job: Job) -> list[Finding]:
+    if job.task.kind == "regression":
+        return []
+    labels = job.labels("train")
+    known = labels[~missing(labels)]
+    counts = (
+        np.bincount(known, minlength=len(job.task.classes))
+        if job.task.kind == "single-label"
+        else np.nansum(known, axis=0)
+    )
+    return examine_classes(counts.astype(int), job.task.classes, job.modality.name)
+
+
+def _copies(job: Job, measured: dict[str, Any]) -> list[Finding]:
+    """Copies that stand on two sides of a given split; by themselves splits keep copies together."""
+    if job.modality.name != "image":
+        hashes = job.dataset.content_hashes
+        groups = np.unique(np.asarray(hashes), return_inverse=True)[1].reshape(-1)
+    else:
+        groups = find_copies(job.dataset).near
+    row = {name: i for i, name in enumerate(job.dataset.ids)}
+    found = []
+    inside = {part: {groups[row[i]] for i in data.ids} for part, data in job.parts.items() if part != "screen"}
+    for part in ("validation", "test"):
+        if part not in job.parts:
+            continue
+        shared = inside[part] & inside["train"]
+        ids = [i for i in job.parts[part].ids if groups[row[i]] in shared]
+        measured[f"copies_in_{part}"] = len(ids)
+        if ids:
+            found.append(
+                finding(
+                    "leakage", "serious",
+                    f"{len(ids):,} of {len(job.parts[part]):,} {part} samples are copies of training samples: "
+                    "results on them are too good.",
+                    f"Take them out of the {part} part, or let Headstart split (it keeps copies together).",
+                    ids,
+                )
+            )  # fmt: skip
+    return found
+
+
+def _inputs(job: Job, size: int) -> list[Finding]:
+    """Sizes and lengths against what the network takes."""
+    backbone = job.open(size)
+    if job.modality.name == "image":
+        side = float(np.median(np.asarray(job.dataset.sizes).min(axis=1)))
+        native = backbone.input_spec.native_size
+        if side < native / 2:
+            return [
+                finding(
+                    "inputs", "note",
+                    f"Pictures are small: half of them have a side of at most {side:.0f} px; the network was trained "
+                    f"at {native} px. They enter at {size} px.",
+                )
+            ]  # fmt: skip
+        return []
+    lengths = job.modality.lengths(job, backbone)
+    if lengths and lengths.get("truncated"):
+        share = lengths["lost_share"]
+        return [
+            finding(
+                "inputs", "worth a look" if share > 0.1 else "note",
+                f"{lengths['truncated']:,} of {len(job.parts['train']):,} training texts are longer than "
+                f"{lengths['limit']} {lengths['unit']}; {share:.0%} of all is cut off.",
+                "Use a larger --max-length, or --long windows.",
+            )
+        ]  # fmt: skip
+    return []
+
+
+def _distance(job: Job, screening: Any, measured: dict[str, Any]) -> list[Finding]:
+    """How far the data lie from what the network was trained on: the last layer against the best stage."""
+    best, last = screening.chosen, screening.last
+    gap = best.score - last.score
+    measured["best_stage"] = {"stage": best.stage, "score": best.score}
+    measured["last_layer"] = {"stage": last.stage, "score": last.score}
+    if not job.pretrained or gap <= max(FAR, 2 * max(best.error, last.error)):
+        return []
+    return [
+        finding(
+            "distance", "note",
+            f"The data are unlike what the network was trained on: {job.metric.name} of a probe is "
+            f"{abs(best.score):.3f} at {best.stage} and {abs(last.score):.3f} at its last layer.",
+            "Fine-tuning, or a probe at the earlier stage, will gain more than usual; a network nearer to the data too "
+            "(`headstart rank`).",
+        )
+    ]  # fmt: skip
+
+
+def _labels(job: Job, x: Tensor, measured: dict[str, Any]) -> tuple[list[Finding], list[str]]:
+    """Labels that a probe which has not seen the sample doubts."""
+    if not is_available():
+        return [
+            finding("labels", "note", "Label errors were not looked for: cleanlab is not installed.",
+                    "pip install headstart[audit]")
+        ], []  # fmt: skip
+    labels = job.labels("train")
+    have = np.flatnonzero(labels >= 0)
+    folds = torch.as_tensor(np.random.default_rng(job.options.seed).permutation(len(have)) % 5)
+    probe = fit_probe(x[have], labels[have], job.task, job.metric.name, folds, None, WEAK)
+    logits = probe.held_out.numpy()
+    p = as_outputs(job.task, logits / fit_temperature(logits, labels[have], job.task.kind))
+    classes, numbers = np.unique(labels[have], return_inverse=True)
+    if len(classes) < 2:
+        return [], []
+    p = p[:, classes] / p[:, classes].sum(axis=1, keepdims=True)
+    doubt = suspicious_labels(numbers.reshape(-1), p)
+    ids = [job.parts["train"].ids[i] for i in have]
+    measured["label_errors"] = {"estimate": len(doubt.issues), "of": len(have)}
+    ordered = [ids[i] for i in doubt.order]
+    if not len(doubt.issues):
+        return [], ordered
+    share = len(doubt.issues) / len(have)
+    return [
+        finding(
+            "labels", "serious" if share > 0.05 else "worth a look",
+            f"About {len(doubt.issues):,} of {len(have):,} training labels ({share:.1%}) are probably wrong.",
+            "Look at the samples named, the most doubtful first, and correct their labels; never correct the test part "
+            "by a model.",
+            [ids[i] for i in doubt.issues],
+        )
+    ], ordered  # fmt: skip
+
+
+def _outliers(job: Job, x: Tensor, measured: dict[str, Any]) -> list[Finding]:
+    far = outlying(distances_to_neighbours(x))
+    ids = [job.parts["train"].ids[i] for i in far.tolist()]
+    measured["outliers"] = len(ids)
+    if not ids:
+        return []
+    return [
+        finding(
+            "outliers", "worth a look", f"{len(ids):,} training samples are like no others.",
+            "Look at them: broken, of another kind, or rare and precious.", ids,
+        )
+    ]  # fmt: skip
+
+
+def _near(job: Job, train: Tensor, test: Tensor) -> list[Finding]:
+    a, b = test[:MOST_COMPARED], train[:MOST_COMPARED]
+    exact = _hashes(job.parts["test"]), _hashes(job.parts["train"])
+    pairs = [(i, j) for i, j, _ in copies_between(a, b) if exact[0][i] != exact[1][j]]
+    if not pairs:
+        return []
+    ids = job.parts["test"].ids, job.parts["train"].ids
+    return [
+        finding(
+            "leakage", "worth a look",
+            f"{len(pairs):,} test samples are almost the same as a training sample in the network's eyes.",
+            "Look at the pairs; if they show the same thing, keep them on one side (--group).",
+            [f"{ids[0][i]} = {ids[1][j]}" for i, j in pairs],
+        )
+    ]  # fmt: skip
+
+
+def _hashes(data: Dataset) -> list[str]:
+    return [str(h) for h in data.content_hashes]
+
+
+def _shift(job: Job, train: Tensor, test: Tensor, measured: dict[str, Any]) -> list[Finding]:
+    """Whether the test part looks as if it came from where the training part comes from."""
+    if min(len(train), len(test)) < 20:
+        return []
+    draw = np.random.default_rng(job.options.seed)
+    rows = [draw.permutation(len(x))[:MOST_TOLD_APART] for x in (train, test)]
+    some = [x[torch.as_tensor(chosen)] for x, chosen in zip((train, test), rows, strict=True)]
+    with progress().task("testing for a shift", 1) as advance:
+        found = discriminate(*some, seed=job.options.seed)
+        advance(1)
+    measured["shift"] = {"auc": found.auc, "p": found.p}
+    if found.p > SHIFTED or found.auc < 0.55:
+        return []
+    outputs = found.outputs[len(some[0]) :]
+    telling = rows[1][np.argsort(-outputs)]
+    return [
+        finding(
+            "shift", "serious" if found.auc > 0.8 else "worth a look",
+            f"The test part looks unlike the training part: a classifier tells them apart (area under ROC "
+            f"{found.auc:.2f}, p = {found.p:.3f}).",
+            "Ask where it comes from. If new data look like the test part, collect training data like it; a validation "
+            "part drawn from training will be too optimistic.",
+            [job.parts["test"].ids[i] for i in telling],
+        )
+    ]  # fmt: skip
