@@ -1,0 +1,129 @@
+"""`check`: planted faults are found, named and told what to do about; clean data give no alarm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.verbs.check import check
+
+TINY = {"model": "scratch:timm:test_resnet", "image_size": 32}
+
+
+def topics(found: dict[str, Any], level: str | None = None) -> list[str]:
+    return [f["topic"] for f in found["findings"] if level in (None, f["level"])]
+
+
+def one(found: dict[str, Any], topic: str) -> dict[str, Any]:
+    return next(f for f in found["findings"] if f["topic"] == topic)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """800 digits of the sample and their classes."""
+    data = hs.load_data("sample:mnist5k")
+    rows = np.random.default_rng(0).permutation(data.given_parts["train"])[:800]
+    return np.stack([data.read(int(i)).inputs for i in rows]), np.asarray(data.labels("label"))[rows]
+
+
+def test_clean_data_raise_no_alarm(digits: Any) -> None:
+    x, y = digits
+    found = check(hs.load_data((x[:600], y[:600]), test=(x[600:], y[600:])), model="sample:efficientnet_lite0")
+    assert topics(found, "serious") == []
+    assert "shift" not in topics(found)
+    assert found["measured"]["shift"]["p"] > 0.01
+    assert found["measured"]["label_errors"]["estimate"] <= 0.03 * 600
+    assert len(found["suspicious"]) == found["parts"]["train"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_flipped_labels_are_among_the_most_doubtful(digits: Any) -> None:
+    x, y = digits
+    r = np.random.default_rng(1)
+    flipped = r.permutation(len(y))[:80]
+    noisy = y.copy()
+    noisy[flipped] = (y[flipped] + r.integers(1, 10, 80)) % 10
+    data = hs.load_data((x, noisy))
+    found = check(data, model="sample:efficientnet_lite0")
+    train = set(found["suspicious"])
+    wrong = {data.ids[i] for i in flipped} & train
+    doubtful = set(found["suspicious"][: round(0.12 * len(train))])
+    assert len(wrong & doubtful) >= 0.95 * len(wrong)
+    labels = one(found, "labels")
+    assert labels["level"] == "serious"
+    assert len(set(labels["samples"]) & wrong) >= 0.8 * len(labels["samples"])
+
+
+def test_copies_in_a_given_test_part_are_leakage(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(40, shapes.KINDS)
+    test_x, test_y = shapes.arrays(10, shapes.KINDS, start=100)
+    test_x[:3] = x[:3]
+    found = check(hs.load_data((x, y), test=(test_x, test_y)), **TINY)
+    leak = one(found, "leakage")
+    assert (leak["level"], leak["count"]) == ("serious", 3)
+    assert len(leak["samples"]) == 3
+    assert found["findings"][0]["level"] == "serious", "the most important first"
+
+
+def test_a_shifted_test_part_is_found_without_its_labels(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(60, shapes.KINDS)
+    test_x, test_y = shapes.arrays(40, shapes.KINDS, start=100)
+    dark = (test_x // 3).astype(np.uint8)
+    found = check(hs.load_data((x, y), test=(dark, test_y)), **TINY)
+    assert one(found, "shift")["level"] == "serious"
+    assert found["measured"]["shift"]["p"] <= 0.01
+    other = check(hs.load_data((x, y), test=(dark, np.roll(test_y, 7))), **TINY)
+    assert [f for f in other["findings"] if f["topic"] == "shift"] == [
+        f for f in found["findings"] if f["topic"] == "shift"
+    ]
+
+
+def test_a_class_missing_from_training_and_a_rare_one(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(40, shapes.KINDS)
+    keep = (y != "line") | (np.arange(len(y)) < 12)
+    test_x, test_y = shapes.arrays(10, shapes.KINDS, start=100)
+    new = test_y.copy()
+    new[:2] = "star"
+    found = check(hs.load_data((x[keep], y[keep]), test=(test_x, new)), **TINY)
+    said = " ".join(f["text"] for f in found["findings"] if f["topic"] == "classes")
+    assert "no training sample: star" in said
+    assert "line (" in said
+
+
+def test_texts_cut_off_are_told(tmp_path: Path) -> None:
+    from tests.verbs import words_and_curves as made
+
+    rows = [(made.text(i, 60), made.label(i)) for i in range(80)]
+    table = made.table(tmp_path / "t.csv", ("text", "label"), rows)
+    found = check(table, model="scratch:gru", max_length=16)
+    inputs = one(found, "inputs")
+    assert "cut off" in inputs["text"]
+    assert "--max-length" in inputs["todo"]
+
+
+def test_numbers_as_labels_and_series(tmp_path: Path, shapes: ModuleType) -> None:
+    from tests.verbs import words_and_curves as made
+
+    made.arrays(tmp_path / "s.npz")
+    assert check(tmp_path / "s.npz", model="scratch:gru")["findings"] is not None
+    x, kinds = shapes.arrays(30)
+    y = (kinds == "disc") + np.random.default_rng(0).normal(size=len(x)) * 0.1
+    found = check(hs.load_data((x, y)), task="regression", **TINY)
+    assert "labels" not in topics(found)
+    assert found["suspicious"] == []
+
+
+def test_a_person_reads_it_within_80_columns(shapes: ModuleType, tmp_path: Path, capsys: Any) -> None:
+    from headstart.cli.main import _run
+
+    shapes.folder(tmp_path / "d", 24, shapes.KINDS)
+    assert _run(["check", "d", "--model", TINY["model"], "--image-size", "32"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "1. " in said or "Nothing stands in the way." in said
