@@ -71,6 +71,13 @@ def test_copies_in_a_given_test_part_are_leakage(shapes: ModuleType) -> None:
     assert found["findings"][0]["level"] == "serious", "the most important first"
 
 
+def test_a_weak_probe_does_not_cry_wolf(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(40, shapes.KINDS)
+    found = check(hs.load_data((x, y)), **TINY)
+    labels = [f for f in found["findings"] if f["topic"] == "labels"]
+    assert all(f["level"] == "note" for f in labels)
+
+
 def test_a_shifted_test_part_is_found_without_its_labels(shapes: ModuleType) -> None:
     x, y = shapes.arrays(60, shapes.KINDS)
     test_x, test_y = shapes.arrays(40, shapes.KINDS, start=100)
@@ -114,7 +121,7 @@ def test_numbers_as_labels_and_series(tmp_path: Path, shapes: ModuleType) -> Non
     assert check(tmp_path / "s.npz", model="scratch:gru")["findings"] is not None
     x, kinds = shapes.arrays(30)
     y = (kinds == "disc") + np.random.default_rng(0).normal(size=len(x)) * 0.1
-    found = check(hs.load_data((x, y)), task="regression", **TINY)
+    found = check(hs.load_data((x, y), task="regression"), **TINY)
     assert "labels" not in topics(found)
     assert found["suspicious"] == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from types import ModuleType
@@ -62,13 +63,13 @@ def test_a_source_classifier_gives_leep_and_nce(shapes: ModuleType) -> None:
     lite = next(row for row in found["models"] if row["model"] == models[0])
     assert lite["scores"]["leep"] <= 0
     assert lite["scores"]["nce"] <= 0
-    assert lite["licence"] == "apache-2.0"
+    assert lite["licence"] == "Apache-2.0"
 
 
 def test_numbers_as_labels_get_the_scores_that_are_defined_for_them(shapes: ModuleType) -> None:
     x, kinds = shapes.arrays(30)
     y = (kinds == "disc") + np.random.default_rng(0).normal(size=len(x)) * 0.1
-    found = rank(hs.load_data((x, y)), list(MODELS[:2]), image_size=32, task="regression")
+    found = rank(hs.load_data((x, y), task="regression"), list(MODELS[:2]), image_size=32)
     assert found["metric"] == "rmse"
     values = [row["probe"]["value"] for row in found["models"]]
     assert values == sorted(values), "a lower error stands first"
@@ -96,7 +97,8 @@ def test_bad_requests_are_refused_before_anything_is_measured(shapes: ModuleType
     data = hs.load_data(shapes.arrays(12))
     with pytest.raises(HeadstartError, match="nothing to rank"):
         rank(data, ["scratch:timm:test_resnet", "scratch:timm:test_resnet"])
-    monkeypatch.setattr("headstart.verbs.rank._row", lambda job: pytest.fail("measured"))
+    module = importlib.import_module("headstart.verbs.rank")
+    monkeypatch.setattr(module, "_row", lambda job: pytest.fail("measured"))
     with pytest.raises(HeadstartError, match="test_resnt"):
         rank(data, ["scratch:timm:test_resnet", "scratch:timm:test_resnt"])
     assert not list(Path().iterdir())

@@ -30,6 +30,9 @@ from headstart.verbs.options import make_options
 WEAK = (0.01, 0.001)
 """Strengths of the probe that judges labels: weak, so that rare kinds of a class are not called errors."""
 
+TRUSTED = 0.8
+"""Out-of-fold accuracy under which a probe's doubts in labels are no finding."""
+
 MOST_COMPARED = 5_000
 """Samples of a part that are compared pair by pair."""
 
@@ -99,11 +102,11 @@ def _features(job: Job, size: int, place: Place, part: str) -> Tensor:
 
 
 def _noted(job: Job) -> list[Finding]:
-    """What loading and splitting warned of."""
+    """What loading and splitting warned of, but for what is examined here itself."""
     return [
         finding(note.topic, "worth a look", note.text)
         for note in job.notes.items
-        if note.level == "warning" and note.topic != "classes"
+        if note.level == "warning" and note.topic not in ("classes", "duplicates")
     ]
 
 
@@ -121,28 +124,28 @@ def _classes(job: Job) -> list[Finding]:
 
 
 def _copies(job: Job, measured: dict[str, Any]) -> list[Finding]:
-    """Copies that stand on two sides of a given split; by themselves splits keep copies together."""
-    if job.modality.name != "image":
-        hashes = job.dataset.content_hashes
-        groups = np.unique(np.asarray(hashes), return_inverse=True)[1].reshape(-1)
-    else:
+    """Copies that came on two sides of a given split; splits that Headstart makes keep copies together."""
+    given = job.dataset.given_parts
+    if "train" not in given:
+        return []
+    if job.modality.name == "image":
         groups = find_copies(job.dataset).near
-    row = {name: i for i, name in enumerate(job.dataset.ids)}
+    else:
+        groups = np.unique(np.asarray(job.dataset.content_hashes), return_inverse=True)[1].reshape(-1)
     found = []
-    inside = {part: {groups[row[i]] for i in data.ids} for part, data in job.parts.items() if part != "screen"}
     for part in ("validation", "test"):
-        if part not in job.parts:
+        if part not in given:
             continue
-        shared = inside[part] & inside["train"]
-        ids = [i for i in job.parts[part].ids if groups[row[i]] in shared]
+        rows = np.asarray(given[part])
+        ids = [job.dataset.ids[i] for i in rows[np.isin(groups[rows], groups[given["train"]])]]
         measured[f"copies_in_{part}"] = len(ids)
         if ids:
             found.append(
                 finding(
                     "leakage", "serious",
-                    f"{len(ids):,} of {len(job.parts[part]):,} {part} samples are copies of training samples: "
-                    "results on them are too good.",
-                    f"Take them out of the {part} part, or let Headstart split (it keeps copies together).",
+                    f"{len(ids):,} of {len(rows):,} {part} samples are copies of training samples.",
+                    "A fit leaves the copies out of training, so that its results are honest; elsewhere, results "
+                    "on such samples are too good.",
                     ids,
                 )
             )  # fmt: skip
@@ -209,25 +212,35 @@ def _labels(job: Job, x: Tensor, measured: dict[str, Any]) -> tuple[list[Finding
     folds = torch.as_tensor(np.random.default_rng(job.options.seed).permutation(len(have)) % 5)
     probe = fit_probe(x[have], labels[have], job.task, job.metric.name, folds, None, WEAK)
     logits = probe.held_out.numpy()
-    p = as_outputs(job.task, logits / fit_temperature(logits, labels[have], job.task.kind))
+    p = as_outputs(job.task, logits / fit_temperature(logits, labels[have], "single-label"))
     classes, numbers = np.unique(labels[have], return_inverse=True)
     if len(classes) < 2:
         return [], []
     p = p[:, classes] / p[:, classes].sum(axis=1, keepdims=True)
     doubt = suspicious_labels(numbers.reshape(-1), p)
-    ids = [job.parts["train"].ids[i] for i in have]
+    ids = [job.parts["train"].ids[int(i)] for i in have]
     measured["label_errors"] = {"estimate": len(doubt.issues), "of": len(have)}
     ordered = [ids[i] for i in doubt.order]
     if not len(doubt.issues):
         return [], ordered
-    share = len(doubt.issues) / len(have)
+    share, right = len(doubt.issues) / len(have), float((p.argmax(axis=1) == numbers.reshape(-1)).mean())
+    named = [ids[i] for i in doubt.issues]
+    if right < TRUSTED:
+        return [
+            finding(
+                "labels", "note",
+                f"The probe doubts {len(named):,} of {len(have):,} training labels, but it is right on only "
+                f"{right:.0%} itself: its doubts mean little.",
+                "Look at the first few; a better network (`headstart rank`) doubts better.", named,
+            )
+        ], ordered  # fmt: skip
     return [
         finding(
             "labels", "serious" if share > 0.05 else "worth a look",
-            f"About {len(doubt.issues):,} of {len(have):,} training labels ({share:.1%}) are probably wrong.",
+            f"About {len(named):,} of {len(have):,} training labels ({share:.1%}) are probably wrong.",
             "Look at the samples named, the most doubtful first, and correct their labels; never correct the test part "
             "by a model.",
-            [ids[i] for i in doubt.issues],
+            named,
         )
     ], ordered  # fmt: skip
 
@@ -272,16 +285,14 @@ def _shift(job: Job, train: Tensor, test: Tensor, measured: dict[str, Any]) -> l
     if min(len(train), len(test)) < 20:
         return []
     draw = np.random.default_rng(job.options.seed)
-    rows = [draw.permutation(len(x))[:MOST_TOLD_APART] for x in (train, test)]
-    some = [x[torch.as_tensor(chosen)] for x, chosen in zip((train, test), rows, strict=True)]
+    here, there = (draw.permutation(len(x))[:MOST_TOLD_APART] for x in (train, test))
     with progress().task("testing for a shift", 1) as advance:
-        found = discriminate(*some, seed=job.options.seed)
+        found = discriminate(train[torch.as_tensor(here)], test[torch.as_tensor(there)], job.options.seed)
         advance(1)
     measured["shift"] = {"auc": found.auc, "p": found.p}
     if found.p > SHIFTED or found.auc < 0.55:
         return []
-    outputs = found.outputs[len(some[0]) :]
-    telling = rows[1][np.argsort(-outputs)]
+    telling = there[np.argsort(-found.outputs[len(here) :])]
     return [
         finding(
             "shift", "serious" if found.auc > 0.8 else "worth a look",
