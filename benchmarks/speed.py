@@ -196,29 +196,24 @@ def keras(python: str, folder: Path, what: str) -> dict[str, Any]:
 # -- the whole ---------------------------------------------------------------------------------------------------------
 
 
-def measure(python: str) -> dict[str, Any]:
+ROWS = ("frozen", "command", "target", "last", "all")
+
+
+def measure(python: str, only: str, kept: dict[str, Any]) -> dict[str, Any]:
+    """Rows anew, each with its peers in turn; those that are not asked for stay as they were stored."""
+    kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    last = ("--strategy", "probe", "--stage", "last", "--image-size", str(SIZE))
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as cache:
         folder = prepare(Path(scratch))
-        last = ("--strategy", "probe", "--stage", "last", "--image-size", str(SIZE))
-        return {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "frozen": {
-                "fastai": fastai(python, folder, "frozen"),
-                "keras": keras(python, folder, "frozen"),
-                "headstart": here("frozen"),
-            },
-            "command": {"cold": command(Path(cache), *last), "warm": command(Path(cache), *last)},
-            "target": {
-                "fastai": fastai(python, folder, "target"),
-                "headstart": command(Path(cache) / "other", "--strategy", "probe"),
-            },
-            "last": {"fastai": fastai(python, folder, "last"), "headstart": here("last")},
-            "all": {
-                "fastai": fastai(python, folder, "all"),
-                "keras": keras(python, folder, "all"),
-                "headstart": here("all"),
-            },
-        }
+        for name in ROWS if only == "" else only.split(","):
+            if name == "command":
+                kept[name] = {way: command(Path(cache), *last) for way in ("cold", "warm")}
+                continue
+            own = command(Path(cache) / "other", "--strategy", "probe") if name == "target" else here(name)
+            kept[name] = {"fastai": fastai(python, folder, name), "headstart": own}
+            if name in ("frozen", "all"):
+                kept[name]["keras"] = keras(python, folder, name)
+    return kept
 
 
 def table(kept: dict[str, Any]) -> str:
@@ -229,7 +224,8 @@ def table(kept: dict[str, Any]) -> str:
 
     def row(name: str, peer: float, peer_accuracy: float | None, own: float, accuracy: float | None) -> None:
         said = [f"{a:.3f}" if a is not None else "" for a in (peer_accuracy, accuracy)]
-        lines.append(f"| {name} | {peer:.1f} s | {said[0]} | {own:.1f} s | {said[1]} | {peer / own:.1f}× |")
+        ratio = f"{peer / own:.{1 if peer > 2 * own else 2}f}×"
+        lines.append(f"| {name} | {peer:.1f} s | {said[0]} | {own:.1f} s | {said[1]} | {ratio} |")
 
     f = kept["frozen"]["fastai"]
     row("frozen body: 5 epochs; extraction and probe", f["seconds"], f["accuracy"],
@@ -248,14 +244,15 @@ def table(kept: dict[str, Any]) -> str:
     )
     for name, words in (("last", "an epoch, last blocks and head"), ("all", "an epoch, everything")):
         peer, own = kept[name]["fastai"], kept[name]["headstart"]
-        row(words, min(peer["epochs"]), None, own["epoch"], None)
+        after = f"{words} (after {len(peer['epochs'])}; {own['epochs']})"
+        row(after, min(peer["epochs"]), peer["accuracy"], own["epoch"], own["accuracy"])
     own = {"frozen": kept["frozen"]["headstart"]["seconds"], "all": kept["all"]["headstart"]["epoch"]}
     lines += ["", "| the same by Keras 3 (PyTorch) | Keras | test | Headstart | ratio |", "|---|---|---|---|---|"]
     for name, words in (("frozen", "frozen body: 5 epochs"), ("all", "an epoch, everything")):
         peer = kept[name]["keras"]
         seconds = peer["seconds"] if name == "frozen" else min(peer["epochs"])
-        said = f"{peer['accuracy']:.3f}" if name == "frozen" else ""
-        lines.append(f"| {words} | {seconds:.1f} s | {said} | {own[name]:.1f} s | {seconds / own[name]:.1f}× |")
+        ratio = f"{seconds / own[name]:.{1 if name == 'frozen' else 2}f}×"
+        lines.append(f"| {words} | {seconds:.1f} s | {peer['accuracy']:.3f} | {own[name]:.1f} s | {ratio} |")
     phase = kept["last"]["headstart"]["phase"]
     own = kept["frozen"]["headstart"]
     lines += [
@@ -270,13 +267,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print what is stored and run nothing")
     parser.add_argument("--peer", default=sys.executable, help="the Python of an environment that has fastai")
+    parser.add_argument("--only", default="", help=f"rows to measure anew, of {', '.join(ROWS)}")
     parser.add_argument("--one", choices=["frozen", "last", "all"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(frozen() if asked.one == "frozen" else epochs(asked.one)))
         return
     if not asked.table:
-        STORE.write_text(json.dumps(measure(asked.peer), indent=1) + "\n")
+        kept = json.loads(STORE.read_text()) if STORE.exists() and asked.only else {}
+        STORE.write_text(json.dumps(measure(asked.peer, asked.only, kept), indent=1) + "\n")
     print(table(json.loads(STORE.read_text())))
 
 

@@ -118,6 +118,8 @@ def main() -> None:
 class UntilTarget(Callback):
     """Notes the time at which the validation accuracy first reaches the target."""
 
+    order = 60  # after the recorder, which holds the epoch's values
+
     def __init__(self, reached: list[float], start: float) -> None:
         self.reached, self.start = reached, start
 

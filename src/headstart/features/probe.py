@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from headstart.data.schema import Task, missing
+from headstart.features.solved import remembered
 from headstart.features.solver import design_of, fit_paths, fold_weights_of, out_of_fold
 from headstart.measure import find_metric, fit_temperature
 
@@ -183,6 +185,21 @@ def fit_probe(
     strengths
         Strongest first. The weakest take the most steps, so the path ends where it has become clearly worse.
     """
+    inputs = [labels, task.kind, task.outputs, metric, assignment, weights, tuple(strengths)]
+    tree = remembered("probe", x, inputs, lambda: _fit(x, labels, task, metric, assignment, weights, strengths))
+    return Probe(**{**tree, "scores": dict(tree["scores"])})
+
+
+def _fit(
+    x: Tensor,
+    labels: np.ndarray,
+    task: Task,
+    metric: str,
+    assignment: Tensor,
+    weights: Tensor | None,
+    strengths: Sequence[float],
+) -> dict[str, Any]:
+    """The fields of a `Probe`."""
     y = target_of(task, labels)
     shift, spread = label_scale(task, labels)
     y = (y - shift) / spread if task.kind == "regression" else y
@@ -202,12 +219,12 @@ def fit_probe(
         held_out = torch.cat(parts)
     best = _strength(task, labels, held_out.numpy(), values) if folds else 0
     final = fit_paths(design, y, task.kind, task.outputs, [strengths[best]], ones[None])
-    return Probe(
-        weight=final.weights[0, 0] * spread,
-        bias=final.biases[0, 0] * spread + shift,
-        mean=final.mean,
-        scale=final.scale,
-        strength=float(strengths[best]),
-        held_out=held_out[best],
-        scores=dict(zip(map(float, strengths), values, strict=False)),
-    )
+    return {
+        "weight": final.weights[0, 0] * spread,
+        "bias": final.biases[0, 0] * spread + shift,
+        "mean": final.mean,
+        "scale": final.scale,
+        "strength": float(strengths[best]),
+        "held_out": held_out[best],
+        "scores": [[float(s), v] for s, v in zip(strengths, values, strict=False)],
+    }

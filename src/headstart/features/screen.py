@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from headstart.core.progress import progress
@@ -18,6 +19,7 @@ from headstart.data.schema import Task
 from headstart.features.engines import Engines
 from headstart.features.extract import Place, extract
 from headstart.features.probe import ROUGH, SCREENING, label_scale, per_sample, sample_losses, score, target_of
+from headstart.features.solved import remembered
 from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
 from headstart.models.backbone import Backbone
 from headstart.train.reader import Reader
@@ -214,6 +216,14 @@ def _larger_pays(
 def _probe(
     x: Tensor, labels: np.ndarray, task: Task, metric: str, assignment: Tensor, size: int, place: Place
 ) -> tuple[Row, np.ndarray]:
+    inputs = [labels, task.kind, task.outputs, metric, assignment]
+    tree = remembered("screening", x, inputs, lambda: _measured(x, labels, task, metric, assignment))
+    held_out = tree.pop("held_out").numpy()
+    return Row(size, place[0], place[1], x.shape[1], **tree), held_out
+
+
+def _measured(x: Tensor, labels: np.ndarray, task: Task, metric: str, assignment: Tensor) -> dict[str, Any]:
+    """Score, error, loss and strength of a `Row`, and the out-of-fold outputs behind them."""
     folds = int(assignment.max()) + 1
     shift, spread = label_scale(task, labels)
     y = target_of(task, labels)
@@ -226,7 +236,13 @@ def _probe(
     root = np.sqrt(max(1, have.sum()))
     error = float(per_sample(task, labels[have], held[best][have]).std() / root)
     loss = min(float(sample_losses(task, labels[have], z[have]).mean()) for z in held)
-    return Row(size, place[0], place[1], x.shape[1], values[best], error, loss, SCREENING[best]), held[best]
+    return {
+        "score": values[best],
+        "error": error,
+        "loss": loss,
+        "strength": SCREENING[best],
+        "held_out": torch.from_numpy(held[best]),
+    }
 
 
 def paired_gain(task: Task, labels: np.ndarray, a: np.ndarray, b: np.ndarray, metric: str) -> tuple[float, float]:

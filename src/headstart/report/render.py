@@ -17,6 +17,7 @@ from headstart.report.sections.confidence import confidence
 from headstart.report.sections.data import data
 from headstart.report.sections.errors import errors
 from headstart.report.sections.facts import cost, further_use, provenance, reproduction, usage
+from headstart.report.sections.findings import findings
 from headstart.report.sections.headline import headline, pretraining_headline
 from headstart.report.sections.importance import importance
 from headstart.report.sections.maps import maps
@@ -63,7 +64,7 @@ def page(run: RunFolder) -> str:
         return _page(run, album, pretraining_headline(run), sections)
     # The worst samples are made first: they tell more than examples when the space for pictures is used up.
     wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
-    sections = [result(run), data(run, album), choice(run), wrong]
+    sections = [result(run), data(run, album), *findings(run), choice(run), wrong]
     if run.report.task.kind == "single-label" or run.report.calibration is not None:
         sections.append(confidence(run))
     if run.report.importance:

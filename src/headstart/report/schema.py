@@ -43,6 +43,17 @@ class Remark(_Part):
         return {"text": given} if isinstance(given, str) else given
 
 
+class FindingRow(_Part):
+    """What an examination of the data found, and the samples it is about (ids), of `count` in all."""
+
+    topic: str = ""
+    level: str = "note"
+    text: str
+    todo: str = ""
+    samples: list[str] = []
+    count: int = 0
+
+
 class TaskPart(_Part):
     name: str = "label"
     kind: str = "single-label"
@@ -279,6 +290,7 @@ class Report(_Part):
     confusion: Confusion | None = None
     confused: list[ConfusedPair] = []
     calibration: Calibration | None = None
+    findings: list[FindingRow] = []
     worst: list[WorstSample] = []
     importance: list[Importance] = []
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}

@@ -16,6 +16,7 @@ from headstart.data.duplicates import find_copies
 from headstart.data.schema import missing
 from headstart.features.extract import Place
 from headstart.features.probe import as_outputs, fit_probe
+from headstart.features.screen import Screening
 from headstart.inspect.classes import examine_classes
 from headstart.inspect.findings import Finding, finding, ranked
 from headstart.inspect.labels import is_available, suspicious_labels
@@ -36,7 +37,7 @@ TRUSTED = 0.8
 MOST_COMPARED = 5_000
 """Samples of a part that are compared pair by pair."""
 
-MOST_TOLD_APART = 1_000
+MOST_TOLD_APART = 500
 """Samples of each part that the discriminator is fitted to."""
 
 SHIFTED = 0.01
@@ -66,21 +67,25 @@ def check(data: Any, **options: Any) -> dict[str, Any]:
         numbers behind them; `suspicious`: ids of the training part by doubt in their label, most doubtful first.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        return examine(open_job(RunFolder(Path(scratch)), make_options(options), data))
+        job = open_job(RunFolder(Path(scratch)), make_options(options), data)
+        return examine(job, run_screening(job))
 
 
-def examine(job: Job) -> dict[str, Any]:
-    """The findings about a job's data; a step of `fit` shares everything that is measured."""
+def examine(job: Job, screening: Screening, held_out: np.ndarray | None = None) -> dict[str, Any]:
+    """The findings about a job's data; the last part of a fit too, for its report.
+
+    `held_out` are (N, K) logits of the training part by models that did not see the sample, where there are any;
+    else a weakly penalised probe makes them, which doubts labels better.
+    """
     measured: dict[str, Any] = {}
     found = [*_noted(job), *_classes(job), *_copies(job, measured)]
-    screening = run_screening(job)
     size, place = screening.chosen.size, (screening.chosen.stage, screening.chosen.grid)
     found += _inputs(job, size)
     found += _distance(job, screening, measured)
     train = _features(job, size, place, "train")
     suspicious: list[str] = []
     if job.task.kind == "single-label":
-        more, suspicious = _labels(job, train, measured)
+        more, suspicious = _labels(job, train, held_out, measured)
         found += more
     found += _outliers(job, train, measured)
     if "test" in job.parts:
@@ -181,7 +186,7 @@ def _inputs(job: Job, size: int) -> list[Finding]:
     return []
 
 
-def _distance(job: Job, screening: Any, measured: dict[str, Any]) -> list[Finding]:
+def _distance(job: Job, screening: Screening, measured: dict[str, Any]) -> list[Finding]:
     """How far the data lie from what the network was trained on: the last layer against the best stage."""
     best, last = screening.chosen, screening.last
     gap = best.score - last.score
@@ -200,7 +205,9 @@ def _distance(job: Job, screening: Any, measured: dict[str, Any]) -> list[Findin
     ]  # fmt: skip
 
 
-def _labels(job: Job, x: Tensor, measured: dict[str, Any]) -> tuple[list[Finding], list[str]]:
+def _labels(
+    job: Job, x: Tensor, held_out: np.ndarray | None, measured: dict[str, Any]
+) -> tuple[list[Finding], list[str]]:
     """Labels that a probe which has not seen the sample doubts."""
     if not is_available():
         return [
@@ -208,10 +215,15 @@ def _labels(job: Job, x: Tensor, measured: dict[str, Any]) -> tuple[list[Finding
                     "pip install headstart[audit]")
         ], []  # fmt: skip
     labels = job.labels("train")
-    have = np.flatnonzero(labels >= 0)
-    folds = torch.as_tensor(np.random.default_rng(job.options.seed).permutation(len(have)) % 5)
-    probe = fit_probe(x[have], labels[have], job.task, job.metric.name, folds, None, WEAK)
-    logits = probe.held_out.numpy()
+    if held_out is None:
+        have = np.flatnonzero(labels >= 0)
+        folds = torch.as_tensor(np.random.default_rng(job.options.seed).permutation(len(have)) % 5)
+        logits = fit_probe(x[have], labels[have], job.task, job.metric.name, folds, None, WEAK).held_out.numpy()
+    else:
+        have = np.flatnonzero((labels >= 0) & ~np.isnan(held_out).any(axis=1))
+        logits = held_out[have]
+    if not len(have):
+        return [], []
     p = as_outputs(job.task, logits / fit_temperature(logits, labels[have], "single-label"))
     classes, numbers = np.unique(labels[have], return_inverse=True)
     if len(classes) < 2:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import eigh
 
 from headstart.data import Dataset
 from headstart.inspect.importance import importance
@@ -128,17 +129,24 @@ def write_maps(job: Job, start: FrozenProbe, final: Judged) -> None:
         "part": final.part,
         "label": [", ".join(w) if isinstance(w, list) else w for w in words],
     }
-    for name, x in (("before", before), ("after", final.features[index])):
-        frame[f"{name}_x"], frame[f"{name}_y"] = _two_components(x).T
+    after = final.features[index]
+    maps = {"before": _two_components(before)}
+    maps["after"] = maps["before"] if np.array_equal(before, after) else _two_components(after)
+    for name, points in maps.items():
+        frame[f"{name}_x"], frame[f"{name}_y"] = points.T
     with replacing(job.folder.maps) as path:
         pd.DataFrame(frame).to_parquet(path)
 
 
 def _two_components(x: np.ndarray) -> np.ndarray:
-    from sklearn.decomposition import PCA
-
+    """The first two principal components (N, 2) of standardised features, their signs by the largest weight."""
     if len(x) < 3 or x.shape[1] < 2:
         return np.zeros((len(x), 2))
     spread = x.std(0)
     scaled = (x - x.mean(0)) / np.maximum(spread, 1e-3 * np.median(spread) + 1e-12)
-    return PCA(2, svd_solver="full" if min(x.shape) < 500 else "randomized", random_state=0).fit_transform(scaled)
+    wide = scaled.shape[1] > len(scaled)
+    gram = scaled @ scaled.T if wide else scaled.T @ scaled
+    values, vectors = eigh(gram.astype(np.float64), subset_by_index=[len(gram) - 2, len(gram) - 1])
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), [0, 1]])
+    return vectors * np.sqrt(values) if wide else scaled @ vectors

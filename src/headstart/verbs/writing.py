@@ -25,6 +25,7 @@ from headstart.models.traced import TracedBackbone
 from headstart.store.atomic import replacing
 from headstart.train.inference import outputs
 from headstart.verbs.candidates import Candidate
+from headstart.verbs.check import examine
 from headstart.verbs.evaluation import (
     calibrated,
     confused_pairs,
@@ -82,6 +83,8 @@ def finish(job: Job, result: Result, start: float) -> None:
         temperatures = {task.name: result.temperature}
         save_bundle(folder.bundle, Bundle(model, (task,), temperatures, about, schema.inputs, schema.reading))
     everything = _report(job, result, judged, metrics, time.monotonic() - start)
+    examined = examine(job, result.screening, result.probes["best"].probe.held_out.numpy())
+    everything["findings"] = examined["findings"]
     everything["worst"] = worst(job, final)
     everything["importance"] = rests_on(job, result.model, final)
     everything["data"]["examples"] = examples(job)
