@@ -18,7 +18,7 @@ from headstart.features.extract import Place
 from headstart.features.probe import as_outputs, fit_probe
 from headstart.features.screen import Screening
 from headstart.inspect.classes import examine_classes
-from headstart.inspect.findings import Finding, finding, ranked
+from headstart.inspect.findings import Finding, Level, finding, ranked
 from headstart.inspect.labels import is_available, suspicious_labels
 from headstart.inspect.neighbourhood import copies_between, distances_to_neighbours, outlying
 from headstart.inspect.shift import discriminate
@@ -33,6 +33,9 @@ WEAK = (0.01, 0.001)
 
 TRUSTED = 0.8
 """Out-of-fold accuracy under which a probe's doubts in labels are no finding."""
+
+MOSTLY = 0.5
+"""Share of a probe's errors that must be blamed on labels for these to be more than a note."""
 
 MOST_COMPARED = 5_000
 """Samples of a part that are compared pair by pair."""
@@ -237,24 +240,21 @@ def _labels(
         return [], ordered
     share, right = len(doubt.issues) / len(have), float((p.argmax(axis=1) == numbers.reshape(-1)).mean())
     named = [ids[i] for i in doubt.issues]
+    said = f"{len(named):,} of {len(have):,} training labels ({share:.1%}) are doubtful"
     if right < TRUSTED:
-        return [
-            finding(
-                "labels", "note",
-                f"The probe doubts {len(named):,} of {len(have):,} training labels, but it is right on only "
-                f"{right:.0%} itself: its doubts mean little.",
-                "Look at the first few; a better network (`headstart rank`) doubts better.", named,
-            )
-        ], ordered  # fmt: skip
-    return [
-        finding(
-            "labels", "serious" if share > 0.05 else "worth a look",
-            f"About {len(named):,} of {len(have):,} training labels ({share:.1%}) are probably wrong.",
-            "Look at the samples named, the most doubtful first, and correct their labels; never correct the test part "
-            "by a model.",
-            named,
-        )
-    ], ordered  # fmt: skip
+        why = f"; but the probe that doubts them is right on only {right:.0%} itself: its doubts mean little."
+        todo = "Look at the first few; a better network (`headstart rank`) doubts better."
+        return [finding("labels", "note", said + why, todo, named)], ordered
+    # Of the samples that the probe gets wrong, confident learning blames some on the label. Where these are few, the
+    # probe's own errors are the rest, and some of the blame is mistaken too.
+    blamed = share / max(1 - right, 1e-9)
+    why = f": a probe that has not seen them (right on {right:.1%}) is sure of another class."
+    todo = (
+        "Look at the samples named, the most doubtful first, and correct labels that are wrong; never correct the test "
+    )
+    todo += "part by a model."
+    level: Level = "note" if blamed < MOSTLY else "serious" if share > 0.05 else "worth a look"
+    return [finding("labels", level, said + why, todo, named)], ordered
 
 
 def _outliers(job: Job, x: Tensor, measured: dict[str, Any]) -> list[Finding]:
