@@ -14,6 +14,7 @@ from headstart.report.formats import clean
 from headstart.report.pictures import Album
 from headstart.report.sections.choice import choice
 from headstart.report.sections.confidence import confidence
+from headstart.report.sections.curve import curve
 from headstart.report.sections.data import data
 from headstart.report.sections.errors import errors
 from headstart.report.sections.facts import cost, further_use, provenance, reproduction, usage
@@ -64,7 +65,7 @@ def page(run: RunFolder) -> str:
         return _page(run, album, pretraining_headline(run), sections)
     # The worst samples are made first: they tell more than examples when the space for pictures is used up.
     wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
-    sections = [result(run), data(run, album), *findings(run), choice(run), wrong]
+    sections = [result(run), data(run, album), *findings(run), choice(run), wrong, *curve(run)]
     if run.report.task.kind == "single-label" or run.report.calibration is not None:
         sections.append(confidence(run))
     if run.report.importance:

@@ -54,6 +54,31 @@ class FindingRow(_Part):
     count: int = 0
 
 
+class CurvePoint(_Part):
+    n: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Gain(_Part):
+    """How much the metric would improve with `more` labels, by the fitted curve."""
+
+    more: int
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class LearningCurve(_Part):
+    """A probe's metric against the number of labels; error = a n^-b + c."""
+
+    metric: str = ""
+    points: list[CurvePoint] = []
+    law: dict[str, float] = {}
+    gains: list[Gain] = []
+
+
 class TaskPart(_Part):
     name: str = "label"
     kind: str = "single-label"
@@ -291,6 +316,7 @@ class Report(_Part):
     confused: list[ConfusedPair] = []
     calibration: Calibration | None = None
     findings: list[FindingRow] = []
+    curve: LearningCurve | None = None
     worst: list[WorstSample] = []
     importance: list[Importance] = []
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}

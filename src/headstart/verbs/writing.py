@@ -17,7 +17,9 @@ import torch
 
 import headstart
 from headstart.core.progress import progress
+from headstart.features.curve import learning_curve
 from headstart.features.screen import Screening
+from headstart.features.solved import remembered
 from headstart.measure import find_metric
 from headstart.models.bundle import Bundle, save_bundle
 from headstart.models.model import Model
@@ -85,6 +87,7 @@ def finish(job: Job, result: Result, start: float) -> None:
     everything = _report(job, result, judged, metrics, time.monotonic() - start)
     examined = examine(job, result.screening, result.probes["best"].probe.held_out.numpy())
     everything["findings"] = examined["findings"]
+    everything["curve"] = _curve(job, result)
     everything["worst"] = worst(job, final)
     everything["importance"] = rests_on(job, result.model, final)
     everything["data"]["examples"] = examples(job)
@@ -136,6 +139,22 @@ def _test(job: Job, result: Result) -> Judged:
     }
     outputs_ = calibrated(job.task, logits, result.temperature)
     return Judged("test", data, job.labels("test"), logits, outputs_, baselines, pooled)
+
+
+def _curve(job: Job, result: Result) -> dict[str, Any] | None:
+    """What more labels would be worth to the probe at its best stage."""
+    start = result.probes["best"]
+    place = (start.stage, start.grid)
+    x, labels = job.features(start.size, "train", [place])[place], job.labels("train")
+    held = None if job.few else (job.features(start.size, "validation", [place])[place], job.labels("validation"))
+    metric, seed = job.metric, job.options.seed
+    inputs = [labels, job.task.kind, job.task.outputs, metric.name, job.folds, *(held or ()), seed]
+    return remembered(
+        "learning curve",
+        x,
+        inputs,
+        lambda: {"curve": learning_curve(x, labels, job.task, metric, job.folds, held, seed)},
+    )["curve"]
 
 
 def _majority(job: Job, n: int) -> np.ndarray:

@@ -1,0 +1,34 @@
+"""What more labels would be worth."""
+
+from __future__ import annotations
+
+from headstart.report.figures.learning import learning_figure
+from headstart.report.folder import RunFolder
+from headstart.report.formats import count
+from headstart.report.schema import Gain
+from headstart.report.sections.section import Section
+from headstart.report.words import metric_words
+
+
+def curve(run: RunFolder) -> list[Section]:
+    """The probe's learning curve with its law; no section where there were too few labels for one."""
+    found = run.report.curve
+    if found is None or len(found.points) < 2:
+        return []
+    words = metric_words(found.metric)
+    values = {
+        "figure": learning_figure(found, words.higher, words.title, "learning"),
+        "gains": [gain_text(gain, words.title, words.percent) for gain in found.gains],
+    }
+    return [Section("labels", "What more labels would be worth", "curve.html", values)]
+
+
+def gain_text(gain: Gain, title: str, percent: bool) -> str:
+    """Such as "1,000 labels more: about +0.4 points of accuracy (0.1 to 0.9)"."""
+    factor, unit = (100, " points of") if percent else (1, " in")
+    digits = 1 if percent else 3
+    title = title if title.isupper() else title.lower()
+    range_ = ""
+    if gain.low is not None and gain.high is not None:
+        range_ = f" ({factor * gain.low:.{digits}f} to {factor * gain.high:.{digits}f})"
+    return f"{count(gain.more)} labels more: about {factor * gain.value:+.{digits}f}{unit} {title}{range_}"
