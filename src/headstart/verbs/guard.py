@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.measure import Metric, paired_difference
+from headstart.measure import Metric, mcnemar, paired_difference
 
 NAMES = {
     "majority": "always guessing the majority (or the mean)",
@@ -45,7 +45,8 @@ def verdict(
     -------
     dict
         `verdict` "positive", "inconclusive" or "negative" by the 95% interval of the paired gap (in the direction
-        of better), `gap`, `compared_with`, `text`.
+        of better), `gap`, `compared_with`, `mcnemar` (exact p-value that both are right equally often; None where there
+        are no single classes), `text`.
     """
     sign = 1 if metric.higher_is_better else -1
     own = {n: o for n, o in baselines.items() if n in ("raw_features", "majority")}
@@ -57,6 +58,7 @@ def verdict(
             "verdict": "inconclusive",
             "gap": gap.as_json(),
             "compared_with": name,
+            "mcnemar": None,
             "part": part,
             "text": f"{metric.name} is not defined on the {part} part.",
         }
@@ -66,12 +68,24 @@ def verdict(
     text = (
         f"{WORDS[pretrained][said]}: on the {part} part the model is {abs(value):.3f} "
         f"{'better' if value >= 0 else 'worse'} in {metric.name} than {NAMES.get(name, raw)} "
-        f"(95% interval of the gain {low:+.3f} to {high:+.3f})."
+        f"(95% interval of the gain {low:+.3f} to {high:+.3f}"
     )
+    p = _mcnemar(labels, ours, own[name])
+    text += ")." if p is None else f"; McNemar's exact p = {p:.2g})."
     return {
         "verdict": said,
         "gap": {"value": value, "low": low, "high": high},
         "compared_with": name,
+        "mcnemar": p,
         "part": part,
         "text": text,
     }
+
+
+def _mcnemar(labels: np.ndarray, ours: np.ndarray, baseline: np.ndarray) -> float | None:
+    """McNemar's exact p-value over the labelled samples; None where samples have no single class."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or ours.ndim != 2:
+        return None
+    known = labels >= 0
+    a, b = (outputs.argmax(axis=1)[known] == labels[known] for outputs in (ours, baseline))
+    return mcnemar(int((a & ~b).sum()), int((~a & b).sum()))
