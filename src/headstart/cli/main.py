@@ -46,7 +46,7 @@ QUIET = {
     "DATASETS_VERBOSITY": "error",
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
+    "TOKENIZERS_PARALLELISM": "true",
 }
 """Keeps the libraries' own bars and notices off the terminal; what the user has set stays as it is."""
 

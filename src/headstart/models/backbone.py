@@ -88,6 +88,8 @@ class Backbone(nn.Module):
         Batches are padded to a multiple of this.
     keeps_settled
         Whether readers may keep settled samples in memory; false where settling is cheap and data are many.
+    settles_together
+        Whether `settle_all` is faster than one sample after the other.
     """
 
     stages: Mapping[str, nn.Module]
@@ -101,6 +103,7 @@ class Backbone(nn.Module):
     by_length = False
     length_multiple = 1
     keeps_settled = True
+    settles_together = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,6 +176,10 @@ class Backbone(nn.Module):
     def settle(self, sample: Sample) -> Sample:
         """The part of preprocessing that is the same at every reading (resizing, tokens); kept by readers."""
         return sample
+
+    def settle_all(self, samples: Sequence[Sample]) -> list[Sample]:
+        """`settle` of many samples."""
+        return [self.settle(sample) for sample in samples]
 
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
         """One settled sample -> tensors; random only through `seed`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,14 +38,27 @@ class TokenBackbone(Backbone):
     directions = 1
     """Halves of the last dimension that read the text from different ends (2: bidirectional)."""
 
+    settles_together = True
+
     def settle(self, sample: Sample) -> Sample:
         if isinstance(sample.inputs, np.ndarray):
             return replace(sample, inputs=np.atleast_2d(sample.inputs).astype(np.int32))
+        return self._tokenized([sample])[0]
+
+    def settle_all(self, samples: Sequence[Sample]) -> list[Sample]:
+        if any(isinstance(sample.inputs, np.ndarray) for sample in samples):
+            return [self.settle(sample) for sample in samples]
+        return self._tokenized(samples)
+
+    def _tokenized(self, samples: Sequence[Sample]) -> list[Sample]:
         spec = self.input_spec
         most = MOST_WINDOWS if spec.long == "windows" else 1
-        windows, sides = self.tokenizer.windows(sample.inputs, spec.size, most)
-        array = _stacked(windows)
-        return replace(sample, inputs=array if sides is None else np.stack([array, _stacked(sides)]))
+        made = []
+        found = self.tokenizer.windows_of([sample.inputs for sample in samples], spec.size, most)
+        for sample, (windows, sides) in zip(samples, found, strict=True):
+            array = _stacked(windows)
+            made.append(replace(sample, inputs=array if sides is None else np.stack([array, _stacked(sides)])))
+        return made
 
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
         array = torch.from_numpy(sample.inputs).long()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -104,10 +104,19 @@ class Tokenizer:
         tuple
             Token numbers of each window; and of pairs, for each window, which side (0, 1) a token belongs to.
         """
-        found = self._encoding(self._cut(size), text)
-        if not isinstance(text, str):
-            return [found.ids], [found.type_ids]
-        return [found.ids, *(more.ids for more in found.overflowing[: most - 1])], None
+        return self.windows_of([text], size, most)[0]
+
+    def windows_of(
+        self, texts: Sequence[Text], size: int, most: int = 1
+    ) -> list[tuple[list[list[int]], list[list[int]] | None]]:
+        """`windows` of many texts at once, on all cores (unless `TOKENIZERS_PARALLELISM` says otherwise)."""
+        made: list[tuple[list[list[int]], list[list[int]] | None]] = []
+        for text, found in zip(texts, self._cut(size).encode_batch_fast(list(texts)), strict=True):
+            if isinstance(text, str):
+                made.append(([found.ids, *(more.ids for more in found.overflowing[: most - 1])], None))
+            else:
+                made.append(([found.ids], [found.type_ids]))
+        return made
 
     def tokens(self, numbers: Any) -> list[str]:
         """The tokens of these numbers, as the vocabulary writes them."""

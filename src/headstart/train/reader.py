@@ -83,6 +83,8 @@ class Reader:
         def read(i: int) -> Sample:
             return self.backbone.settle(data.read(i, size_hint=self.backbone.input_spec.size))
 
+        if self.backbone.settles_together:
+            return self.backbone.settle_all([data.read(i, size_hint=self.backbone.input_spec.size) for i in index])
         if len(index) < _TIMED:
             return [read(i) for i in index]
         if part not in self._threaded:

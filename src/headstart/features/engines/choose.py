@@ -30,6 +30,8 @@ LEAST_COSINE = 0.999
 """Between features of a sample by an engine and by PyTorch in float32; of the worst sample and place."""
 
 ROUNDS = 3
+ENOUGH = 0.7
+"""Seconds of measuring an engine after which no further round is needed."""
 
 KEPT_ENGINES = 2
 """Converted networks that stay in memory for the next part of the data."""
@@ -177,6 +179,9 @@ class Engines:
         for candidate in found:
             if candidate == reference or (self.dtype is None and (weights, candidate.dtype) in self._lossy):
                 continue
+            # What agrees in a shorter format and is the fastest in it need not be converted for float32 as well.
+            if best.name == candidate.name and best.dtype != torch.float32:
+                continue
             if candidate.kind.pays_from > count / size * fastest:
                 continue
             try:
@@ -239,6 +244,8 @@ class Engines:
             start = time.perf_counter()
             made = engine.run(example)
             seconds.append(time.perf_counter() - start)
+            if len(seconds) > 1 and sum(seconds) > ENOUGH:
+                break
             if truth is not None and not all(least_cosine(truth[p], made[p]) >= LEAST_COSINE for p in places):
                 break
         return made, min(seconds)
