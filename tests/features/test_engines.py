@@ -192,6 +192,50 @@ def test_a_choice_is_remembered(data: Dataset, pretended: type[Pretended], tmp_p
     assert chosen(data, Engines("auto", remembered=tmp_path / "e")).name == "torch"
 
 
+def test_a_number_format_that_loses_too_much_once_is_not_tried_again(
+    data: Dataset, pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    both = classmethod(lambda cls, device: (torch.bfloat16, torch.float32))
+    monkeypatch.setattr(pretended, "formats", both)
+    pretended.change = 0.2
+
+    def prepare(self: Pretended, state: State) -> None:
+        tried.append(self.dtype)
+
+    monkeypatch.setattr(pretended, "prepare", prepare)
+    engines = Engines("auto")
+    chosen(data, engines, count=1000)
+    assert torch.bfloat16 in tried
+    tried.clear()
+    chosen(data, engines, count=10**6)  # much more work: measured anew
+    assert tried == [torch.float32]
+
+
+def test_a_converted_network_serves_fewer_places_too(data: Dataset, pretended: type[Pretended]) -> None:
+    backbone = opened()
+    engines, example = Engines("openvino"), batch(backbone, data, range(4))
+    candidate = Candidate("openvino", torch.float32)
+    whole = engines.make(candidate, backbone, PLACES, example, "weights")
+    assert engines.make(candidate, backbone, PLACES[:1], example, "weights") is whole
+    assert engines.make(candidate, backbone, PLACES, example, "other weights") is not whole
+    few = Engines("openvino")
+    one = few.make(candidate, backbone, PLACES[:1], example, "weights")
+    assert few.make(candidate, backbone, PLACES, example, "weights") is not one
+
+
+def test_openvino_runs_a_batch_in_streams_and_joins_them_in_order(data: Dataset) -> None:
+    backbone = opened()
+    example = batch(backbone, data, [i % len(data) for i in range(4)])
+    engine, plain = OpenVino(backbone, PLACES, example), Torch(backbone, PLACES, example)
+    for count in (1, 3, 17, 40):
+        inputs = batch(backbone, data, [i % len(data) for i in range(count)])
+        made, truth = engine.run(inputs), plain.run(inputs)
+        for place in PLACES:
+            assert made[place].shape == truth[place].shape
+            assert torch.allclose(made[place], truth[place], rtol=1e-3, atol=1e-4 * float(truth[place].abs().max()))
+
+
 def test_real_engines_are_chosen_among(data: Dataset) -> None:
     backbone = opened()
     engines = Engines("auto")

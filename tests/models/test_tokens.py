@@ -50,6 +50,12 @@ class TestWindows:
         assert tokenizer.tokens(windows[1]) == ["<bos>", "four", "five", "six", "<eos>"]
         assert len(windows) == 2
 
+    def test_many_texts_at_once_are_as_one_by_one(self, tokenizer: Tokenizer) -> None:
+        texts = ["one two three four five six seven", "eight", ("one two three", "four five six seven"), "two " * 40]
+        for most in (1, 3):
+            together = tokenizer.windows_of(texts, 8, most)
+            assert together == [tokenizer.windows(text, 8, most) for text in texts]
+
     def test_a_short_text_has_one(self, tokenizer: Tokenizer) -> None:
         windows, _ = tokenizer.windows("one two", 5, most=16)
         assert windows == [tokenizer.encode("one two").tolist()]

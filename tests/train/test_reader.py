@@ -219,3 +219,16 @@ def test_missing_labels_are_absent_not_zero() -> None:
     assert torch.isnan(batch.labels["many"]).tolist()[1] == [False, True]
     assert not torch.isnan(batch.labels["many"][batch.present["many"]]).all(1).any()
     assert (batch.labels["one"].dtype, batch.labels["n"].dtype) == (torch.long, torch.float32)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_samples_are_the_same_with_threads_and_without(
+    threads: bool, backbone: TracedBackbone, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.train.reader.WORTH_A_THREAD", -1.0 if threads else 1e9)
+    reader = Reader({"a": data}, backbone, 0, room=0)
+    read = reader.samples("a", range(N))
+    assert reader._threaded == {"a": threads}
+    assert [s.id for s in read] == list(data.ids)
+    expected = [backbone.settle(data.read(i, size_hint=32)).inputs for i in range(N)]
+    assert all(np.array_equal(s.inputs, e) for s, e in zip(read, expected, strict=True))

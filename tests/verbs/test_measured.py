@@ -52,6 +52,30 @@ def test_a_precision_asked_for_is_not_measured(tmp_path: Path, data: hs.Dataset)
     assert job.training_dtype == torch.bfloat16
 
 
+def test_a_network_is_opened_once_and_every_copy_is_its_own(
+    tmp_path: Path, data: hs.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_at(tmp_path, data)
+    first = job.open(32)
+    truth = {n: t.clone() for n, t in first.state_dict().items()}
+    monkeypatch.setattr("headstart.verbs.job.open_model", lambda *a: pytest.fail("opened again"))
+    for parameter in first.parameters():
+        parameter.data.add_(1.0)
+    first.end_at("layer2")
+    again = job.open(32)
+    assert list(again.stages)[-1] == "layer4"
+    assert all(torch.equal(truth[n], t) for n, t in again.state_dict().items())
+
+
+def test_large_networks_are_not_kept_beside_their_copy(
+    tmp_path: Path, data: hs.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.verbs.job.MOST_KEPT", 10)
+    job = job_at(tmp_path, data)
+    job.open(32)
+    assert job._opened == {}
+
+
 def prepared(data: hs.Dataset) -> tuple[Model, Reader, Work]:
     backbone = open_vision(parse_reference("scratch:timm:test_resnet"), Wanted(size=32))
     state = backbone.run({"x": torch.zeros(1, 3, 32, 32)})

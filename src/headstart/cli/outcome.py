@@ -46,6 +46,11 @@ def print_outcome(run: Any, as_json: bool) -> None:
         out.print()
         pays = "the network" if run.data["model"]["reference"].startswith("scratch:") else "transfer"
         out.print(f"Does {pays} pay? {guard['verdict']}. {guard.get('text', '')}".rstrip())
+    for found in run.data.get("findings") or []:
+        if found["level"] == "serious":
+            out.print(f"Data: {found['text']}")
+    if said := _more_labels(run.data.get("curve")):
+        out.print(said)
     if said := _cut_off(run.data["data"].get("lengths") or {}):
         out.print(f"Note: {said}")
     warnings = [n["text"] for n in _notes(run.data) if n["level"] == "warning"]
@@ -53,6 +58,18 @@ def print_outcome(run: Any, as_json: bool) -> None:
         out.print(f"Note: {text}")
     out.print()
     _print_places(run)
+
+
+def _more_labels(curve: Mapping[str, Any] | None) -> str:
+    """What more labels would be worth to the probe; "" where nothing is known of it."""
+    if not curve or not curve.get("gains"):
+        return ""
+    from headstart.report.schema import Gain
+    from headstart.report.sections.curve import gain_text
+    from headstart.report.words import metric_words
+
+    words = metric_words(curve["metric"])
+    return f"By the probe's learning curve, {gain_text(Gain(**curve['gains'][0]), words.title, words.percent)}."
 
 
 def _headline(data: Mapping[str, Any]) -> str:
