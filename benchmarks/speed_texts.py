@@ -102,7 +102,7 @@ def here(what: str) -> dict[str, Any]:
         return last_line([sys.executable, __file__, "--one", what], HEADSTART_CACHE=cache)
 
 
-def measure(python: str) -> dict[str, Any]:
+def measure(python: str, only: str, kept: dict[str, Any]) -> dict[str, Any]:
     from headstart.models.weights import fetch_sample_text
 
     data = chosen()
@@ -119,15 +119,16 @@ def measure(python: str) -> dict[str, Any]:
         def peer(what: str) -> dict[str, Any]:
             return last_line([python, str(HERE / "peers" / "sentence_texts.py"), body, str(path), what])
 
-        rows: dict[str, list[dict[str, Any]]] = {"plain": [], "setfit": [], "headstart": []}
-        for _ in range(ROUNDS):  # in turns
-            for name, found in rows.items():
-                found.append(here("features") if name == "headstart" else peer(name))
-        return {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "features": rows,
-            "training": {"trainer": peer("trainer"), "headstart": here("training")},
-        }
+        kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+        if only in ("", "features"):
+            rows: dict[str, list[dict[str, Any]]] = {"plain": [], "setfit": [], "headstart": []}
+            for _ in range(ROUNDS):  # in turns
+                for name, found in rows.items():
+                    found.append(here("features") if name == "headstart" else peer(name))
+            kept["features"] = rows
+        if only in ("", "training"):
+            kept["training"] = {"trainer": peer("trainer"), "headstart": here("training")}
+        return kept
 
 
 NAMES = {
@@ -149,15 +150,15 @@ def table(kept: dict[str, Any]) -> str:
         ratio = np.median(np.array(times) / own)
         said = "" if name == "headstart" else f"{ratio:.1f}×"
         lines.append(f"| {NAMES[name]} | {min(times):.1f} | {found[0]['accuracy']:.3f} | {said} |")
-    lines += [
-        "",
-        "| fine-tuning, 2,000 texts, four epochs | an epoch, s | test accuracy | Headstart's ratio |",
-        "|---|---|---|---|",
-    ]
-    both = kept["training"]
-    for name, r in both.items():
-        ratio = "" if name == "headstart" else f"{r['epoch'] / both['headstart']['epoch']:.2f}×"
-        lines.append(f"| {NAMES[name]} | {r['epoch']:.1f} | {r['accuracy']:.3f} | {ratio} |")
+    if both := kept.get("training"):
+        lines += [
+            "",
+            "| fine-tuning, 2,000 texts, four epochs | an epoch, s | test accuracy | Headstart's ratio |",
+            "|---|---|---|---|",
+        ]
+        for name, r in both.items():
+            ratio = "" if name == "headstart" else f"{r['epoch'] / both['headstart']['epoch']:.2f}×"
+            lines.append(f"| {NAMES[name]} | {r['epoch']:.1f} | {r['accuracy']:.3f} | {ratio} |")
     lines += ["", *kept["features"]["headstart"][0]["engine"]]
     return "\n".join(lines)
 
@@ -166,13 +167,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print what is stored and run nothing")
     parser.add_argument("--peer", default=sys.executable, help="the Python of an environment that has the peers")
+    parser.add_argument("--only", default="", choices=["", "features", "training"], help="what to measure anew")
     parser.add_argument("--one", choices=["features", "training"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(features() if asked.one == "features" else training()))
         return
     if not asked.table:
-        STORE.write_text(json.dumps(measure(asked.peer), indent=1) + "\n")
+        kept = json.loads(STORE.read_text()) if STORE.exists() and asked.only else {}
+        STORE.write_text(json.dumps(measure(asked.peer, asked.only, kept), indent=1) + "\n")
     print(table(json.loads(STORE.read_text())))
 
 
