@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.data.schema import Task, missing
 from headstart.data.stratify import indicators, nested_order
-from headstart.features.probe import ROUGH, SCREENING, as_outputs, label_scale, target_of
+from headstart.features.probe import ROUGH, as_outputs, label_scale, target_of
 from headstart.features.solver import design_of, fit_paths
 from headstart.measure import Metric
 from headstart.measure.intervals import percentiles, resamples_of
@@ -28,10 +28,13 @@ SIZES = 5
 LEAST = 8
 """Labels of the smallest subset."""
 
-ORDERS = 3
+ORDERS = 2
 """Nested orders that are averaged; the largest subset is the same in all."""
 
 RESAMPLES = 200
+
+PENALTIES = (0.3, 0.03, 0.003)
+"""Of which each size takes the best; weaker ones take the most steps and are the best of few."""
 
 
 def learning_curve(
@@ -84,11 +87,11 @@ def learning_curve(
         if held is None:
             inside = (assignment[rows][None] != torch.arange(folds)[:, None]).float()
             inside = torch.where(inside.sum(1, keepdim=True) > 0, inside, torch.ones_like(inside))
-        path = fit_paths(some, y[rows], task.kind, task.outputs, list(SCREENING), inside, ROUGH)
+        path = fit_paths(some, y[rows], task.kind, task.outputs, list(PENALTIES), inside, ROUGH)
         z = (x_held - path.mean) / path.scale
         of = torch.zeros(len(z), dtype=torch.long) if held is not None else assignment.clamp(min=0)
         made = []
-        for s in range(len(SCREENING)):
+        for s in range(len(PENALTIES)):
             logits = z.new_empty(len(z), task.outputs)
             for fold in range(len(inside)):
                 where = of == fold
@@ -115,7 +118,7 @@ def _best_penalty(
 ) -> tuple[float, np.ndarray]:
     """The metric, mean over orders, at the penalty that does best, and its resamples (B,)."""
     sign = 1 if metric.higher_is_better else -1
-    means = [float(np.mean([metric.function(truth, made[s]) for made in every])) for s in range(len(SCREENING))]
+    means = [float(np.mean([metric.function(truth, made[s]) for made in every])) for s in range(len(PENALTIES))]
     best = int(np.argmax([sign * m if not np.isnan(m) else -np.inf for m in means]))
     function = metric.of_resamples or metric.function
     return means[best], np.mean([function(truth, made[best], weights) for made in every], axis=0)
