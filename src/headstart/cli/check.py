@@ -9,8 +9,7 @@ import typer
 
 from headstart.cli import fit_options
 from headstart.cli.output import AsJson, console, print_json, working
-
-SHOWN = 5
+from headstart.core.words import listed
 
 
 @fit_options.without_training
@@ -38,8 +37,7 @@ def print_findings(found: Mapping[str, Any]) -> None:
     for i, row in enumerate(found["findings"], start=1):
         out.print(f"{i}. {row['level']}, {row['topic']}: {row['text']}")
         if row["samples"]:
-            more = row["count"] - SHOWN
-            out.print(f"   {', '.join(row['samples'][:SHOWN])}{f' and {more:,} more' if more > 0 else ''}")
+            out.print(f"   {listed(row['samples'], row['count'])}")
         if row["todo"]:
             out.print(f"   → {row['todo']}")
-    out.print("\nAll samples: headstart check ... --json")
+    out.print("\nMore of the samples: headstart check ... --json")

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.output import AsJson, console, interval, number, print_json, print_table, seconds, working
+from headstart.cli.output import AsJson, console, interval, millions, number, print_json, print_table, seconds, working
+from headstart.core.words import listed
 
 SHOWN_CLASSES = 8
-SHOWN_IDS = 5
 
 
 def command(
@@ -43,7 +43,7 @@ def print_comparison(found: Mapping[str, Any]) -> None:
                 number((row["metrics"][metric] or {}).get("value")),
                 interval(row["metrics"][metric]),
                 seconds(row["seconds"]),
-                _millions(row["parameters"]["trained"]),
+                millions(row["parameters"]["trained"]),
             )
             for row in found["runs"]
         ],
@@ -70,10 +70,8 @@ def _print_pair(out: Any, metric: str, pair: Mapping[str, Any]) -> None:
             f"wrong that the other gets right (McNemar p = {pair['mcnemar']:.3g})."
         )
         for name, words in (("fixed", "now right"), ("broken", "now wrong")):
-            ids = pair[name]["ids"]
-            if ids:
-                more = pair[name]["count"] - SHOWN_IDS
-                out.print(f"  {words}: {', '.join(ids[:SHOWN_IDS])}{f' and {more:,} more' if more > 0 else ''}")
+            if pair[name]["ids"]:
+                out.print(f"  {words}: {listed(pair[name]['ids'], pair[name]['count'])}")
     moved = [c for c in pair["per_class"] if c["before"] != c["after"] and None not in (c["before"], c["after"])]
     moved.sort(key=lambda c: -abs(c["after"] - c["before"]))
     if moved:
@@ -86,7 +84,3 @@ def _print_pair(out: Any, metric: str, pair: Mapping[str, Any]) -> None:
             ],
             right=["n", "F1 before", "after", "change"],
         )  # fmt: skip
-
-
-def _millions(parameters: int | None) -> str:
-    return "–" if parameters is None else f"{parameters / 1e6:.2f} M"

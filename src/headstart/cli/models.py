@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headstart.cli.output import AsJson, console, print_json, print_table, working
+from headstart.cli.output import AsJson, console, millions, print_json, print_table, working
 
 
 def command(
@@ -31,7 +31,7 @@ def command(
         [
             (
                 f"{row['reference']}\n{_indented(row.get('source') or '–')}",
-                _millions(row.get("parameters")),
+                millions(row.get("parameters")),
                 _input(row),
                 str(row.get("licence") or "–"),
                 "yes" if row.get("offline") else "no",
@@ -46,10 +46,6 @@ def command(
 
 def _indented(text: str) -> str:
     return fill(text, 34, initial_indent="  ", subsequent_indent="  ")
-
-
-def _millions(parameters: int | None) -> str:
-    return "–" if parameters is None else f"{parameters / 1e6:.1f} M"
 
 
 def _input(row: Mapping[str, Any]) -> str:

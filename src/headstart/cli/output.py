@@ -118,6 +118,17 @@ def interval(metric: Mapping[str, float | None] | None) -> str:
     return f"{number(metric['low'])} to {number(metric['high'])}"
 
 
+def millions(parameters: int | None) -> str:
+    """How many parameters, for a table.
+
+    >>> millions(3_384_022), millions(12_810), millions(None)
+    ('3.4 M', '0.01 M', '–')
+    """
+    if parameters is None:
+        return "–"
+    return f"{parameters / 1e6:.{1 if parameters >= 1e5 or not parameters else 2}f} M"
+
+
 def seconds(value: float) -> str:
     """A duration for a person.
 

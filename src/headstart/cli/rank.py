@@ -69,7 +69,7 @@ def print_ranking(found: Mapping[str, Any]) -> None:
     out.print()
     places = [f"#{i}" for i in range(1, len(rows) + 1)]
     print_table(
-        ["higher is better", *places, "tau"],
+        ["score", *places, "tau"],
         [
             (title, *(_cell(_score(row, name)) for row in rows), _cell((found["agreement"][name] or {}).get("tau")))
             for name, title in TITLES.items()
@@ -77,8 +77,9 @@ def print_ranking(found: Mapping[str, Any]) -> None:
         right=[*places, "tau"],
     )
     out.print(
-        "\ntau: Kendall's rank correlation with the probe at the best stage, over these models; – where a score is "
-        "not defined (LEEP and NCE need the classifier that a network was pretrained with)."
+        "\nHigher is better, but for a probe's error. tau: Kendall's rank correlation with the probe at the best stage, "
+        "over these models; – where a score is not defined (LEEP and NCE need the classifier that a network was "
+        "pretrained with)."
     )
     for text in found["warnings"]:
         out.print(f"Note: {text}")

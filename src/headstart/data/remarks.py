@@ -7,20 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from headstart.core.notes import Notes
+from headstart.core.words import listed
 from headstart.data.duplicates import Copies
 from headstart.data.schema import Task, missing
-
-_LISTED = 5
-
-
-def listed(names: Sequence[str] | np.ndarray) -> str:
-    """The first few names, and how many more there are.
-
-    >>> listed(list("abcdefg"))
-    'a, b, c, d, e and 2 more'
-    """
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(map(str, names[:_LISTED])) + more
 
 
 def note_copies(notes: Notes, copies: Copies, task: Task, labels: np.ndarray, ids: Sequence[str]) -> None:
@@ -63,13 +52,15 @@ def note_classes(notes: Notes, task: Task, tables: Mapping[str, np.ndarray], fol
     if (only_held := (fitted == 0) & (held > 0)).any():
         notes.warn(
             "classes",
-            f"Not in the training part: {listed(names[only_held])}. They stay classes of the evaluation, "
+            f"Not in the training part: {listed(list(names[only_held]))}. They stay classes of the evaluation, "
             "never predicted, so that each of their samples counts as an error.",
         )
     if (absent := (fitted == 0) & (held == 0)).any():
-        notes.warn("classes", f"Classes without a labelled sample: {listed(names[absent])}.")
+        notes.warn("classes", f"Classes without a labelled sample: {listed(list(names[absent]))}.")
     if (single := (fitted == 1) & (held == 0)).any():
-        notes.warn("classes", f"Classes of one sample: {listed(names[single])}. It is trained on; nothing checks it.")
+        notes.warn(
+            "classes", f"Classes of one sample: {listed(list(names[single]))}. It is trained on; nothing checks it."
+        )
     if "validation" not in tables and (rare := (fitted > 1) & (fitted < folds)).any():
-        text = f"Fewer samples than folds: {listed(names[rare])}. Some folds hold none of them out."
+        text = f"Fewer samples than folds: {listed(list(names[rare]))}. Some folds hold none of them out."
         notes.info("classes", text)

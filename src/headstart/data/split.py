@@ -10,10 +10,11 @@ import numpy as np
 from headstart.core.errors import DataError
 from headstart.core.notes import Notes
 from headstart.core.seeding import derive
+from headstart.core.words import listed
 from headstart.data.dataset import Dataset
 from headstart.data.duplicates import Copies, find_copies, join
 from headstart.data.holdout import Pool, as_folds, fold_numbers, hold_out
-from headstart.data.remarks import listed, note_classes, note_copies
+from headstart.data.remarks import note_classes, note_copies
 from headstart.data.schema import Task, missing
 from headstart.data.stratify import indicators, nested_order
 
@@ -66,6 +67,8 @@ class Splits:
         "held-out": decisions use `validation`; "cross-validation": they use folds.
     notes
         What was decided, in words.
+    copies
+        Which samples of the whole data set show the same; None where a split was read from JSON.
     """
 
     train: np.ndarray
@@ -75,6 +78,7 @@ class Splits:
     halves: list[tuple[np.ndarray, np.ndarray]]
     protocol: Literal["held-out", "cross-validation"]
     notes: Notes = field(default_factory=Notes)
+    copies: Copies | None = None
 
     def as_json(self, dataset: Dataset) -> dict[str, Any]:
         """The split by ids, for `data.json`; `from_json` reads it."""
@@ -197,7 +201,7 @@ class _Splitter:
         note_classes(self.notes, self.task, tables, options.folds)
         if "train" not in given and "test" in given:
             self.notes.info("split", "The test part came with the data; everything else is for training.")
-        return Splits(pool, validation, test, folds, halves, protocol, self.notes)
+        return Splits(pool, validation, test, folds, halves, protocol, self.notes, self.copies)
 
     def _times(self) -> np.ndarray | None:
         if not self.options.by_time:

@@ -27,7 +27,7 @@ from headstart.store.tensors import load_tree, save_tree
 WORTH_KEEPING = 200_000
 """Numbers in the features from which solving takes longer than reading."""
 
-_CODE = ("probe.py", "screen.py", "curve.py", "solver.py", "lbfgs.py", "ridge.py")
+_CODE = ("features/*.py", "measure/*.py")
 
 
 def remembered(kind: str, x: Tensor, inputs: Sequence[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -67,7 +67,9 @@ def _digest(inputs: Sequence[Any]) -> str:
             value = value.detach().cpu().numpy()
         if isinstance(value, np.ndarray):
             digest.update(f"{value.shape}{value.dtype}".encode())
-            digest.update(np.ascontiguousarray(value).tobytes() if value.dtype != object else repr(value).encode())
+            digest.update(
+                np.ascontiguousarray(value).tobytes() if value.dtype != object else repr(value.tolist()).encode()
+            )
         else:
             digest.update(repr(value).encode())
     return digest.hexdigest()
@@ -76,8 +78,8 @@ def _digest(inputs: Sequence[Any]) -> str:
 @cache
 def _code() -> str:
     """Hash of the files whose code makes the solutions."""
-    here = Path(__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.blake2b(digest_size=8)
-    for name in _CODE:
-        digest.update((here / name).read_bytes())
+    for path in sorted(path for pattern in _CODE for path in root.glob(pattern)):
+        digest.update(path.read_bytes())
     return f"{digest.hexdigest()}, {torch.get_num_threads()} threads"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headstart.core.words import listed
 from headstart.inspect.findings import Finding, finding
 
 FEW = {"image": 20, "text": 50, "sequence": 10}
@@ -36,7 +37,8 @@ def examine_classes(counts: np.ndarray, names: Sequence[str], modality: str) -> 
     if absent:
         found.append(
             finding(
-                "classes", "serious", f"{len(absent)} of {len(names)} classes have no training sample: {_few(absent)}.",
+                "classes", "serious",
+                f"{len(absent)} of {len(names)} classes have no training sample: {listed(absent)}.",
                 "Label some, or leave these classes out; until then every one of their samples counts as an error.",
             )
         )  # fmt: skip
@@ -45,7 +47,7 @@ def examine_classes(counts: np.ndarray, names: Sequence[str], modality: str) -> 
         found.append(
             finding(
                 "classes", "worth a look",
-                f"{len(few)} of {len(names)} classes have fewer than {FEW[modality]} training samples: {_few(few)}.",
+                f"{len(few)} of {len(names)} classes have fewer than {FEW[modality]} training samples: {listed(few)}.",
                 "Label more of them first; `--metric macro_f1` makes them count.",
             )
         )  # fmt: skip
@@ -59,8 +61,3 @@ def examine_classes(counts: np.ndarray, names: Sequence[str], modality: str) -> 
             )
         )  # fmt: skip
     return found
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(str, names[:5])) + more

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from headstart.core.progress import progress
 from headstart.data import Dataset
-from headstart.data.duplicates import find_copies
 from headstart.data.schema import missing
 from headstart.features.extract import Place
 from headstart.features.probe import as_outputs, fit_probe
@@ -60,8 +59,7 @@ def check(data: Any, **options: Any) -> dict[str, Any]:
     data
         As for `fit`.
     **options
-        Fields of `FitOptions` about data, model, seed, device and engine. `train_size` is refused nowhere and means
-        what it means for a fit.
+        Fields of `FitOptions` about data, model, seed, device and engine.
 
     Returns
     -------
@@ -134,12 +132,9 @@ def _classes(job: Job) -> list[Finding]:
 def _copies(job: Job, measured: dict[str, Any]) -> list[Finding]:
     """Copies that came on two sides of a given split; splits that Headstart makes keep copies together."""
     given = job.dataset.given_parts
-    if "train" not in given:
+    if "train" not in given or job.splits.copies is None:
         return []
-    if job.modality.name == "image":
-        groups = find_copies(job.dataset).near
-    else:
-        groups = np.unique(np.asarray(job.dataset.content_hashes), return_inverse=True)[1].reshape(-1)
+    groups = job.splits.copies.near
     found = []
     for part in ("validation", "test"):
         if part not in given:
@@ -249,10 +244,7 @@ def _labels(
     # probe's own errors are the rest, and some of the blame is mistaken too.
     blamed = share / max(1 - right, 1e-9)
     why = f": a probe that has not seen them (right on {right:.1%}) is sure of another class."
-    todo = (
-        "Look at the samples named, the most doubtful first, and correct labels that are wrong; never correct the test "
-    )
-    todo += "part by a model."
+    todo = "Look at the samples named, the most doubtful first; never correct the test part by a model."
     level: Level = "note" if blamed < MOSTLY else "serious" if share > 0.05 else "worth a look"
     return [finding("labels", level, said + why, todo, named)], ordered
 

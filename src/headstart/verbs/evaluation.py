@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,31 +26,7 @@ def metrics_of(task: Task, labels: np.ndarray, outputs: np.ndarray, seed: int = 
     have &= ~np.isnan(outputs).reshape(len(outputs), -1).any(1)
     if not have.any():
         return {name: {"value": None, "low": None, "high": None} for name in metrics_for(task.kind)}
-    return _with_intervals(task.kind, _Frozen(labels[have]), _Frozen(outputs[have]), seed)
-
-
-class _Frozen:
-    """An array that a cache can know again by its content."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = np.ascontiguousarray(array)
-        self.content = hashlib.blake2b(self.array.tobytes(), digest_size=16).digest()
-
-    def __hash__(self) -> int:
-        return hash((self.array.shape, self.array.dtype, self.content))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frozen) and hash(self) == hash(other) and self.content == other.content
-
-
-@lru_cache(maxsize=16)
-def _kept(kind: str, labels: _Frozen, outputs: _Frozen, seed: int) -> dict[str, Any]:
-    return with_intervals(kind, labels.array, outputs.array, seed)
-
-
-def _with_intervals(kind: str, labels: _Frozen, outputs: _Frozen, seed: int) -> dict[str, Any]:
-    """A run asks for the same bootstrap several times: of a candidate, of the model that it becomes, of a baseline."""
-    return {name: dict(value) for name, value in _kept(kind, labels, outputs, seed).items()}
+    return with_intervals(task.kind, labels[have], outputs[have], seed)
 
 
 def predicted(task: Task, outputs: np.ndarray) -> list[Any]:

@@ -68,16 +68,14 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
     checked = make_options({**options, "model": asked[0]})
     with tempfile.TemporaryDirectory() as scratch:
         first = open_job(RunFolder(Path(scratch)), checked, data)
-        jobs = [_for(first, reference) for reference in asked]
-        with progress().task("opening networks", len(jobs)) as advance:
-            for job in jobs:
-                job.open(None)
-                job._opened.clear()
+        with progress().task("opening networks", len(asked)) as advance:
+            for reference in asked:
+                _for(first, reference).open(None)
                 advance(1)
         rows = []
-        for i, job in enumerate(jobs, start=1):
-            progress().say(f"{i} of {len(jobs)}: {job.options.model}")
-            rows.append(_row(job))
+        for i, reference in enumerate(asked, start=1):
+            progress().say(f"{i} of {len(asked)}: {reference}")
+            rows.append(_row(_for(first, reference)))
     rows.sort(key=lambda r: (-_signed(first, r["probe"]["value"]), r["loss"]))
     agreement = _agreement(first, rows)
     return {

@@ -84,10 +84,10 @@ def finish(job: Job, result: Result, start: float) -> None:
         schema = job.dataset.schema
         temperatures = {task.name: result.temperature}
         save_bundle(folder.bundle, Bundle(model, (task,), temperatures, about, schema.inputs, schema.reading))
-    everything = _report(job, result, judged, metrics, time.monotonic() - start)
     examined = examine(job, result.screening, result.probes["best"].probe.held_out.numpy())
-    everything["findings"] = examined["findings"]
-    everything["curve"] = _curve(job, result)
+    curve = _curve(job, result)
+    everything = _report(job, result, judged, metrics, time.monotonic() - start)
+    everything |= {"findings": examined["findings"], "curve": curve}
     everything["worst"] = worst(job, final)
     everything["importance"] = rests_on(job, result.model, final)
     everything["data"]["examples"] = examples(job)

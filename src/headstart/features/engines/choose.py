@@ -86,7 +86,7 @@ class Engines:
     remembered: Path | None = None
     notes: list[str] = field(default_factory=list)
     _chosen: dict[str, tuple[Candidate, int]] = field(default_factory=dict)
-    _made: dict[object, list[Engine]] = field(default_factory=dict)
+    _made: list[tuple[object, Engine]] = field(default_factory=list)
     _lossy: set[tuple[str, torch.dtype]] = field(default_factory=set)
     """Weights and number formats that lost too much once: that is the network's, at any size and on any engine."""
 
@@ -137,16 +137,10 @@ class Engines:
         if candidate.name == "torch":
             return candidate.kind(backbone, places, example, candidate.dtype)
         key = candidate, weights, repr(backbone.input_spec), signature(example)
-        engine = next((e for e in self._made.get(key, []) if set(places) <= set(e.places)), None)
+        engine = next((e for k, e in self._made if k == key and set(places) <= set(e.places)), None)
         if engine is None:
             engine = candidate.kind(backbone, places, example, candidate.dtype)
-        others = [e for e in self._made.pop(key, []) if e is not engine]
-        self._made[key] = [*others, engine][-KEPT_ENGINES:]
-        while sum(map(len, self._made.values())) > KEPT_ENGINES:
-            oldest = next(iter(self._made))
-            self._made[oldest] = self._made[oldest][1:]
-            if not self._made[oldest]:
-                del self._made[oldest]
+        self._made = [*((k, e) for k, e in self._made if e is not engine), (key, engine)][-KEPT_ENGINES:]
         return engine
 
     def failed(self, backbone: Backbone, weights: str, candidate: Candidate, error: Exception) -> Candidate:
