@@ -107,6 +107,9 @@ def test_a_person_reads_it_within_80_columns(runs: list[Path], capsys: Any) -> N
     assert _run(["compare", *map(str, runs[:2])]) == 0
     said = capsys.readouterr().out
     assert "McNemar p" in said
+    for row in compare(runs[:2])["runs"]:
+        low, high = (f"{row['metrics']['accuracy'][end]:.3f}" for end in ("low", "high"))
+        assert f"{low} to {high}" in said, "no number is cut off"
     assert "accuracy" in said
     lines = [line for line in said.splitlines() if str(runs[0].parent) not in line]
     assert max(map(len, lines)) <= 80

@@ -39,7 +39,7 @@ def print_comparison(found: Mapping[str, Any]) -> None:
         ["run", metric, "95% interval", "time", "trained"],
         [
             (
-                f"{row['run']}\n  {row['strategy']}, {row['model']}",
+                f"{row['run']}\n  {row['strategy']}\n  {row['model']}",
                 number((row["metrics"][metric] or {}).get("value")),
                 interval(row["metrics"][metric]),
                 seconds(row["seconds"]),

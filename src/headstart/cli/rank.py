@@ -77,8 +77,8 @@ def print_ranking(found: Mapping[str, Any]) -> None:
         right=[*places, "tau"],
     )
     out.print(
-        "\nHigher is better, but for a probe's error. tau: Kendall's rank correlation with the probe at the best stage, "
-        "over these models; – where a score is not defined (LEEP and NCE need the classifier that a network was "
+        "\nHigher is better, but for a probe's error. tau: Kendall's rank correlation with the probe at the best "
+        "stage, over these models; – where a score is not defined (LEEP and NCE need the classifier that a network was "
         "pretrained with)."
     )
     for text in found["warnings"]:
