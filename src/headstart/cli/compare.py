@@ -35,17 +35,20 @@ def print_comparison(found: Mapping[str, Any]) -> None:
     out, metric = console(), found["metric"]
     left = f" ({found['left_out']:,} others not in all runs)" if found["left_out"] else ""
     out.print(f"{found['samples']:,} {found['part']} samples{left}\n")
+    for i, row in enumerate(found["runs"], start=1):  # paths are as long as they are: not in the table
+        out.print(f"#{i} {row['run']}", soft_wrap=True)
+    out.print()
     print_table(
         ["run", metric, "95% interval", "time", "trained"],
         [
             (
-                f"{row['run']}\n  {row['strategy']}\n  {row['model']}",
+                f"#{i} {row['strategy']}\n   {row['model']}",
                 number((row["metrics"][metric] or {}).get("value")),
                 interval(row["metrics"][metric]),
                 seconds(row["seconds"]),
                 millions(row["parameters"]["trained"]),
             )
-            for row in found["runs"]
+            for i, row in enumerate(found["runs"], start=1)
         ],
         right=[metric, "95% interval", "time", "trained"],
     )
