@@ -78,7 +78,14 @@ def one(model: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
     some = data.subset(np.concatenate([rows, parts["test"]]))
     with tempfile.TemporaryDirectory() as folder:
         run = hs.fit(
-            some, model=model, seed=seed, max_length=TOKENS, examples=False, out=Path(folder) / "run", **options
+            some,
+            model=model,
+            seed=seed,
+            max_length=TOKENS,
+            examples=False,
+            guard="off",
+            out=Path(folder) / "run",
+            **options,
         )
         d = run.data
     value = {name: d["baselines"][name]["test"]["accuracy"]["value"] for name in ("raw_features", "linear_probe")}

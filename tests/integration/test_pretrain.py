@@ -76,7 +76,18 @@ def test_a_language_model_gets_better_at_its_texts(here: Any, tmp_path: Path) ->
 
 def test_a_fit_starts_from_what_was_pretrained(here: Any, at_home: Path, tmp_path: Path) -> None:
     run = tmp_path / "fit"
-    options = ("--model", "run:words", "--strategy", "probe", "--stage", "last", "--vocabulary", "keep")
+    options = (
+        "--model",
+        "run:words",
+        "--strategy",
+        "probe",
+        "--stage",
+        "last",
+        "--vocabulary",
+        "keep",
+        "--guard",
+        "off",
+    )
     assert here("fit", "t.csv", *options, "--out", run).code == 0
     before, after = weights("words"), weights(run)
     assert {n for n in before if n in after} == set(before)
@@ -86,7 +97,7 @@ def test_a_fit_starts_from_what_was_pretrained(here: Any, at_home: Path, tmp_pat
 def test_words_are_carried_over_to_other_texts(here: Any, at_home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
     other.write_text((at_home / "t.csv").read_text().replace("film", "theatre"))
-    options = ("--model", "run:words", "--strategy", "probe", "--out", tmp_path / "fit")
+    options = ("--model", "run:words", "--strategy", "probe", "--guard", "off", "--out", tmp_path / "fit")
     assert here("fit", other, *options).code == 0
     carried = report_of(tmp_path / "fit")["model"]["vocabulary"]
     assert 0 < carried["shared"] < carried["total"]

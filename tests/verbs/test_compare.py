@@ -24,7 +24,7 @@ def runs(shapes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list[P
     data = shapes.folder(root / "data", 30, shapes.KINDS)
     made = []
     for name, more in (("a", {"strategy": "probe"}), ("b", {"strategy": "full", "epochs": 3})):
-        made.append(hs.fit(data, **{**shapes.QUICK, **more}, examples=False, out=root / name).path)
+        made.append(hs.fit(data, **{**shapes.QUICK, "guard": "off", **more}, examples=False, out=root / name).path)
     other = shapes.folder(root / "other", 16)
     made.append(hs.fit(other, **{**shapes.QUICK, "strategy": "probe"}, examples=False, out=root / "c").path)
     return made

@@ -39,19 +39,26 @@ def test_permuting_the_labels_of_the_test_changes_only_what_is_said_of_the_test(
     assert a["metrics"]["test"]["accuracy"]["value"] == pytest.approx(1 - b["metrics"]["test"]["accuracy"]["value"])
 
 
-def test_a_useless_network_is_not_praised(shapes: ModuleType) -> None:
+def test_a_useless_network_is_replaced_by_the_baseline(shapes: ModuleType, tmp_path: Path) -> None:
     """One pixel decides: pixels see it, random deep features of a whole network, averaged, hardly do."""
     rng = np.random.default_rng(0)
     y = np.arange(240) % 2
     x = rng.integers(0, 255, (240, 16, 16, 1), dtype=np.uint8)
     x[:, 2:4, 2:4] = (200 * y)[:, None, None, None]
-    run = hs.fit((x, y), **shapes.QUICK, strategy="probe")
+    run = hs.fit((x, y), **shapes.QUICK, strategy="probe", out=tmp_path / "run")
     pixels = run.data["baselines"]["raw_features"]["test"]["accuracy"]["value"]
-    ours = run.metrics["test"]["accuracy"]["value"]
+    network = run.data["baselines"]["network"]["test"]["accuracy"]["value"]
     assert pixels > 0.95
-    assert ours < pixels
+    assert network < pixels
+    assert run.metrics["test"]["accuracy"]["value"] == pixels
+    assert run.data["fallback"]["to"] == "raw_features"
     guard = run.data["guard"]
     assert guard["compared_with"] == "raw_features"
-    assert guard["verdict"] != "positive"
-    assert guard["gap"]["value"] == pytest.approx(ours - pixels)
-    assert "hurts" in guard["text"] or "open" in guard["text"]
+    assert guard["verdict"] == "negative"
+    assert guard["gap"]["value"] == pytest.approx(network - pixels)
+    assert "hurts" in guard["text"]
+    page = (run.path / "report.html").read_text()
+    assert "A baseline took the network" in page
+    assert "The network, not taken" in page
+    said = hs.predict(run.path, x[:50])
+    assert np.mean([row["predicted"] == str(t) for row, t in zip(said, y[:50], strict=True)]) > 0.9

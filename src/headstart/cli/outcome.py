@@ -36,8 +36,12 @@ def print_outcome(run: Any, as_json: bool) -> None:
         print_json({**run.data, "run": str(run.path)})
         return
     out = console()
+    fallback = run.data.get("fallback")
+    if fallback:
+        out.print(fallback["text"])
     out.print(_headline(run.data))
-    for reason in run.data["strategy"].get("reasons", [])[:4]:
+    reasons = run.data["strategy"].get("reasons", [])
+    for reason in reasons[1 if fallback else 0 :][:4]:
         out.print(f"- {reason}")
     out.print()
     _print_scores(run.data)
@@ -78,10 +82,12 @@ def _headline(data: Mapping[str, Any]) -> str:
     cut = f", cut after {model['stage']}" if model.get("truncated") else ""
     asked = " (chosen)" if strategy.get("asked") == "auto" else ""
     cost = seconds(data["cost"]["seconds"])
-    return (
-        f"{facts['name']} ({parts}): {model['reference']}{cut}{_size(model)}, "
-        f"strategy {strategy['name']}{asked}, in {cost}."
-    )
+    beside = f", blended with {blend['weight']:.0%} of {blend['with']}" if (blend := data.get("blend")) else ""
+    how = f"strategy {strategy['name']}{asked}{beside}"
+    read = f"{cut}{_size(model)}"
+    if data.get("fallback"):
+        how, read = f"strategy {strategy['network']}{asked}, not taken", ""
+    return f"{facts['name']} ({parts}): {model['reference']}{read}, {how}, in {cost}."
 
 
 def _size(model: Mapping[str, Any]) -> str:
@@ -100,6 +106,8 @@ def _print_scores(data: Mapping[str, Any]) -> None:
         names["raw_features"] = data["raw_features_name"]
     ours = data["metrics"][part].get(metric)
     rows = [("This model", _value(ours), interval(ours))]
+    if rejected := (data["baselines"].get("network") or {}).get(part, {}).get(metric):
+        rows.append(("The network, not taken", _value(rejected), interval(rejected)))
     for key, name in names.items():
         baseline = (data["baselines"].get(key) or {}).get(part, {}).get(metric)
         if baseline is not None:

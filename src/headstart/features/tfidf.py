@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from headstart.data.schema import Task, missing
-from headstart.data.scripts import unspaced_share
 from headstart.features.probe import label_scale, score
-
-Text = str | tuple[str, str]
+from headstart.models.model import Head, Model
+from headstart.models.raw_words import RawWords, Text, WordCounter
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 """Inverse strengths (C) of the penalty that are compared; weights of TF-IDF are small, so weak penalties do well."""
 
-MOST_FEATURES = 50_000
-UNSPACED = 0.3
-"""From this share of letters of scripts without spaces on, characters are counted instead of words."""
-
 NEVER = -10.0
 """The logit of what training has never seen."""
 
-_FREQUENT = 200
-_MANY = 5000
 _INNER_FOLDS = 3
-_CHARACTERS: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 3)}
 
 
 @dataclass
@@ -48,12 +40,36 @@ class Tfidf:
     strength: float
     held_out: np.ndarray
     task: Task
-    counter: _Counter
+    counter: WordCounter
     model: Any
 
     def logits(self, texts: Sequence[Text]) -> np.ndarray:
         """(M, K) logits (values for regression) of further texts."""
         return _outputs(self.task, self.model, self.counter.count(texts))
+
+    def as_model(self) -> Model:
+        """The same as a model that a bundle can hold."""
+        weight, bias = self._weights()
+        backbone = RawWords(self.counter, *weight.shape)
+        head = Head(self.task.outputs, self.task.outputs)
+        with torch.no_grad():
+            backbone.stages["words"].weight.copy_(torch.from_numpy(weight))  # type: ignore[operator]
+            head.linear.weight.copy_(torch.eye(self.task.outputs))
+            head.linear.bias.copy_(torch.from_numpy(bias))
+        return Model(backbone, {self.task.name: head}).eval()
+
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """(words, outputs) weights and (outputs,) biases: logits = x · weights + biases."""
+        words = self.counter.count([("", "") if len(self.counter.vectorizers) > 1 else ""]).shape[1]
+        if self.task.kind == "regression":
+            ridge, shift, spread = self.model
+            return (ridge.coef_.reshape(-1, 1) * spread), np.array([ridge.intercept_ * spread + shift])
+        columns = [(np.zeros(words), m) if isinstance(m, float) else (m.coef_[0], m.intercept_[0]) for m in self.model]
+        weight, bias = np.stack([c[0] for c in columns], axis=1), np.array([c[1] for c in columns])
+        if self.task.kind == "single-label" and len(columns) == 1:
+            both = np.array([-0.5, 0.5])
+            return weight * both, bias * both
+        return weight, bias
 
 
 def fit_tfidf(
@@ -67,9 +83,8 @@ def fit_tfidf(
 ) -> Tfidf:
     """Count words, weigh them, choose the strength by cross-validation, fit on all.
 
-    Words, of many texts also pairs of words (characters up to three for scripts without spaces), sublinear counts
-    (1 + ln n), smooth inverse document frequencies, unit length (Salton & Buckley 1988); logistic regression of each
-    class against the others, ridge for regression. The vocabulary of a fold is made without its held-out texts.
+    Vectors as `WordCounter` makes them; logistic regression of each class against the others, ridge for regression.
+    The vocabulary of a fold is made without its held-out texts.
 
     Parameters
     ----------
@@ -92,7 +107,7 @@ def fit_tfidf(
         for fold in range(int(folds.max()) + 1):
             out, fit = np.flatnonzero(folds == fold), np.flatnonzero((folds != fold) & known)
             train = [texts[int(i)] for i in fit]
-            counter = _Counter(train)
+            counter = WordCounter.fitted(train)
             x, z = counter.count(train), counter.count([texts[int(i)] for i in out])
             for k, strength in enumerate(strengths):
                 held[k, out] = _outputs(task, _linear(task, x, labels[fit], weigh[fit], strength), z)
@@ -100,42 +115,10 @@ def fit_tfidf(
     best = int(np.argmax(values))
     every = np.flatnonzero(known)
     train = [texts[int(i)] for i in every]
-    counter = _Counter(train)
+    counter = WordCounter.fitted(train)
     model = _linear(task, counter.count(train), labels[every], weigh[every], strengths[best])
     held_out = held[best] if folded else np.full_like(held[best], np.nan)
     return Tfidf(float(strengths[best]), held_out, task, counter, model)
-
-
-class _Counter:
-    """A vectorizer for texts, or one for each side of pairs; words or characters, by the script."""
-
-    def __init__(self, texts: Sequence[Text]) -> None:
-        self.sides = 1 if isinstance(texts[0], str) else 2
-        sides = self._split(texts)
-        characters = unspaced_share(text for side in sides for text in side) >= UNSPACED
-        least = 2 if len(texts) >= _FREQUENT else 1
-        words = {"min_df": least, "ngram_range": (1, 2 if len(texts) >= _MANY else 1)}
-        ways = [_CHARACTERS | {"min_df": least}, _CHARACTERS] if characters else [words, _CHARACTERS]
-        self.vectorizers = [_vectorizer(side, ways) for side in sides]
-
-    def count(self, texts: Sequence[Text]) -> Any:
-        sides = zip(self.vectorizers, self._split(texts), strict=True)
-        return _joined([vectorizer.transform(side) for vectorizer, side in sides if vectorizer is not None])
-
-    def _split(self, texts: Sequence[Text]) -> list[list[str]]:
-        return [[t if isinstance(t, str) else t[side] for t in texts] for side in range(self.sides)]
-
-
-def _vectorizer(texts: list[str], ways: Sequence[dict[str, Any]]) -> Any:
-    """A fitted vectorizer, the first way that finds anything to count; None where every text is empty."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    for way in ways:
-        vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=MOST_FEATURES, dtype=np.float32, **way)
-        # It refuses texts without a word of two letters, and texts of which no two have a word in common.
-        with suppress(ValueError):
-            return vectorizer.fit(texts)
-    return None
 
 
 def _inner_folds(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -146,12 +129,6 @@ def _inner_folds(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
         rows = rows[np.argsort(labels[rows], kind="stable")]
     folds[rows] = np.arange(len(rows)) % _INNER_FOLDS
     return folds
-
-
-def _joined(parts: list[Any]) -> Any:
-    from scipy.sparse import hstack
-
-    return parts[0] if len(parts) == 1 else hstack(parts, format="csr")
 
 
 def _linear(task: Task, x: Any, labels: np.ndarray, weights: np.ndarray, strength: float) -> Any:

@@ -1,5 +1,6 @@
 """The bundle: a model as safetensors and JSON that opens anywhere, offline, without pickle.
 
+beside/              a second bundle whose answers are blended in, where that paid
 bundle.json          architecture, input, tasks and class names, calibration, provenance, versions
 model.safetensors    the backbone under its library's own names; with the classifier, where the network has its
                      full depth and one single linear task, so that plain timm loads it strictly
@@ -63,6 +64,8 @@ class Bundle:
         Name of the run, metrics, versions: whatever should travel with the weights.
     columns, reading
         Where a table's inputs stood, and how they were cut out: `Schema.inputs`, `Schema.reading`.
+    beside, weight
+        A second model, and its share of the answers: (1 - weight) · this one's outputs + weight · its outputs.
     """
 
     model: Model
@@ -71,6 +74,8 @@ class Bundle:
     about: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     reading: Mapping[str, str] = field(default_factory=dict)
+    beside: Bundle | None = None
+    weight: float = 0.0
 
     @property
     def modality(self) -> Modality:
@@ -101,6 +106,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     heads = {f"{i}.{k}": v for i, head in enumerate(model.heads) for k, v in head.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(_plain(tensors), metadata={"format": "pt"}))
     write_bytes(folder / "head.safetensors", save(_plain(heads), metadata={"format": "pt"}))
+    if bundle.beside is not None:
+        save_bundle(folder / "beside", bundle.beside)
     for name, content in backbone.files().items():
         write_bytes(folder / name, content)
     provenance = backbone.provenance
@@ -122,6 +129,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "augmentations": {name: a.as_json() for name, a in backbone.augmentations.items()},
             "provenance": asdict(provenance),
             "about": dict(bundle.about),
+            "beside": bundle.weight if bundle.beside is not None else None,
         },
     )
 
@@ -189,7 +197,7 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
         raise _damaged(folder, error) from None
     try:
         backbone = _rebuild(folder, meta, tensors, wanted)
-    except RuntimeError as error:  # what torch raises for tensors of other shapes
+    except (RuntimeError, ValueError, KeyError, OSError) as error:  # tensors of other shapes, a damaged vocabulary
         raise _damaged(folder, error) from None
     # A run may ask for another pooling than the bundle's, which is a stage where it is learnt.
     if [n for n in backbone.stages if n != "pooling"] != [n for n in meta["stages"] if n != "pooling"]:
@@ -211,7 +219,9 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
         made[task.name] = head
     model = Model(backbone, made, meta["grid"]).eval()
     columns, reading = tuple(meta.get("columns", ())), meta.get("reading", {})
-    return Bundle(model, tasks, meta["temperatures"], meta["about"], columns, reading)
+    weight = meta.get("beside")
+    beside = None if weight is None else load_bundle(folder / "beside")
+    return Bundle(model, tasks, meta["temperatures"], meta["about"], columns, reading, beside, weight or 0.0)
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

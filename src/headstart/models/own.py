@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,6 +15,9 @@ from headstart.core.seeding import derive
 from headstart.models.awd_lstm import AwdLstmConfig, awd_lstm
 from headstart.models.backbone import Backbone, InputSpec, Provenance
 from headstart.models.inception_time import InceptionTime, InceptionTimeConfig
+from headstart.models.raw import RawPixels, RawSummary
+from headstart.models.raw_words import FILE as WORDS
+from headstart.models.raw_words import RawWords, WordCounter
 from headstart.models.recurrent import (
     SeriesRecurrent,
     SeriesRecurrentConfig,
@@ -96,10 +100,19 @@ def rebuild_own(
     architecture: str, arguments: Mapping[str, Any], spec: InputSpec, provenance: Provenance, folder: Path
 ) -> Backbone:
     """The network of a bundle, its weights not yet loaded."""
+    if architecture.startswith("raw-"):
+        return _rebuild_raw(architecture, arguments, spec, folder)
     _check_pooling(folder, spec.pooling)
     config = CONFIGS[spec.modality, architecture](**arguments["config"])
     tokenizer = read_tokenizer(folder) if spec.modality == "text" else None
     return _build(config, architecture, spec, provenance, tokenizer)
+
+
+def _rebuild_raw(architecture: str, arguments: Mapping[str, Any], spec: InputSpec, folder: Path) -> Backbone:
+    if architecture == "raw-words":
+        counter = WordCounter.from_json(json.loads((folder / WORDS).read_text(encoding="utf-8")))
+        return RawWords(counter, arguments["words"], arguments["outputs"])
+    return RawPixels(spec.channels) if architecture == "raw-pixels" else RawSummary(spec.channels)
 
 
 def _check_pooling(what: object, how: str) -> None:

@@ -79,6 +79,20 @@ class LearningCurve(_Part):
     gains: list[Gain] = []
 
 
+class FallbackPart(_Part):
+    """The baseline that was handed back instead of the network, and why."""
+
+    to: str = ""
+    text: str = ""
+
+
+class BlendPart(_Part):
+    """The share of a linear model without a network in the answers, and what it is called."""
+
+    weight: float = 0.0
+    beside: str = Field("", alias="with")
+
+
 class TaskPart(_Part):
     name: str = "label"
     kind: str = "single-label"
@@ -161,6 +175,7 @@ class ModelPart(_Part):
 
 class StrategyPart(_Part):
     name: str = ""
+    network: str = ""
     asked: str = ""
     reasons: list[str] = []
     phases: list[dict[str, Any]] = []
@@ -322,6 +337,8 @@ class Report(_Part):
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}
     raw_features_name: str = ""
     guard: Guard | None = None
+    fallback: FallbackPart | None = None
+    blend: BlendPart | None = None
     tried: list[Candidate] = []
     screen: Screen | None = None
     cost: Cost = Cost()

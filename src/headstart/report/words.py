@@ -66,9 +66,13 @@ BASELINES = {
     "mean": "Mean value",
     "raw_features": "Raw pixels",
     "linear_probe": "Linear probe",
+    "network": "The network, not taken",
+    "scratch": "From random weights",
 }
 
 BASELINE_MEANINGS = {
+    "network": "is what validation chose among networks; a baseline was better and took its place",
+    "scratch": "is the same network trained from random weights",
     "majority": "always gives the most common answer (for numbers, the mean)",
     "mean": "always gives the mean",
     "raw_features": "is a linear model on the inputs themselves, without a network",

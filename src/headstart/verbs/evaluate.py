@@ -14,7 +14,7 @@ from headstart.data.objects import as_table
 from headstart.data.schema import MISSING, Task
 from headstart.data.table_files import open_table
 from headstart.models.bundle import Bundle, load_predictor
-from headstart.verbs.evaluation import calibrated, confused_pairs, metrics_of, per_class
+from headstart.verbs.evaluation import confused_pairs, metrics_of, per_class
 from headstart.verbs.predict import check_fit, outputs_of
 
 
@@ -45,8 +45,7 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
     if part is not None and len(part):
         loaded = loaded.subset(part)
     labels, unknown = _aligned(loaded, task.name, task.kind, task.classes)
-    logits = outputs_of(bundle, loaded, device)
-    out = calibrated(task, logits, bundle.temperatures.get(task.name, 1.0))
+    out = outputs_of(bundle, loaded, device)
     return {
         "data": loaded.name,
         "part": "test" if part is not None and len(part) else "all",

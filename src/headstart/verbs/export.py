@@ -104,6 +104,16 @@ def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, by
     """The description, and the files by name."""
     model, task = bundle.model.eval(), bundle.tasks[0]
     backbone = model.backbone
+    if backbone.family == "linear":
+        raise ModelError(
+            "The run handed back a linear model without a network, which is not exported.",
+            "`headstart predict` runs the bundle; --guard off keeps the network.",
+        )
+    if bundle.beside is not None:
+        raise ModelError(
+            "The model blends a network with a linear model without one; a graph would hold half of it.",
+            "`headstart predict` runs the bundle; fit with --no-blend to export.",
+        )
     if backbone.family == "rnn":
         raise ModelError(
             "Recurrent networks cannot be exported yet: their packed sequences are no part of a graph.",

@@ -14,6 +14,7 @@ from headstart.core.progress import progress
 from headstart.features.extract import Place
 from headstart.features.probe import Probe, class_weights, fit_probe
 from headstart.features.screen import Screening, paired_gain, screen
+from headstart.models.bundle import Bundle, load_bundle, save_bundle
 from headstart.verbs.job import Job
 from headstart.verbs.modalities import RawBaseline
 
@@ -147,7 +148,17 @@ def _probe(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> Fr
 
 def run_raw(job: Job) -> RawBaseline:
     """The modality's linear model on features that no network made (a durable step)."""
-    return RawBaseline.from_tree(job.step("raw", lambda: job.modality.raw_baseline(job).as_tree()))
+    folder = job.folder.steps / "raw-model"
+
+    def fitted() -> dict[str, Any]:
+        raw = job.modality.raw_baseline(job)
+        save_bundle(folder, Bundle(raw.model, (job.task,)))
+        halves = None if raw.halves is None else torch.from_numpy(raw.halves)
+        return {"validation": torch.from_numpy(raw.validation), "halves": halves, "strength": raw.strength}
+
+    kept = job.step("raw", fitted)
+    halves = None if kept["halves"] is None else kept["halves"].numpy()
+    return RawBaseline(kept["validation"].numpy(), halves, kept["strength"], load_bundle(folder).model)
 
 
 # -- mirrored pictures -----------------------------------------------------------------------------------------------

@@ -77,6 +77,15 @@ class FitOptions(BaseModel):
     augment: Literal["auto", "none", "light", "strong"] = "auto"
     mixup: float = Field(0.0, ge=0, description="alpha of mixup; 0 is off")
     cutmix: float = Field(0.0, ge=0, description="alpha of cutmix; 0 is off")
+    guard: Literal["quick", "full", "off"] = Field(
+        "quick", description="baselines that the model is held against: full trains one from random weights, too"
+    )
+    blend: bool | None = Field(
+        None, description="let a linear model without a network have a say where that pays; not said: with auto"
+    )
+    interpolate: bool | None = Field(
+        None, description="average the weights with the probe's where that pays; not said: with auto"
+    )
 
     # run
     seed: int = 0

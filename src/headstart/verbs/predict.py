@@ -15,6 +15,7 @@ from headstart.train.inference import outputs
 from headstart.train.reader import Reader
 from headstart.verbs.evaluation import calibrated, confidence, predicted
 from headstart.verbs.job import choose_device
+from headstart.verbs.mixture import mixed
 
 
 def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = "auto") -> list[dict[str, Any]]:
@@ -43,9 +44,7 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
     bundle = load_predictor(Path(run_or_bundle))
     data = load_inputs(inputs, bundle.modality, bundle.columns, bundle.reading)
     bad = _unreadable(data)
-    made = outputs_of(bundle, data, device)
-    task = bundle.tasks[0]
-    probabilities = calibrated(task, made, bundle.temperatures.get(task.name, 1.0))
+    task, probabilities = bundle.tasks[0], outputs_of(bundle, data, device)
     said, sure = predicted(task, probabilities), confidence(task, probabilities)
     rows: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(data.ids):
@@ -60,12 +59,17 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
 
 
 def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarray:
-    """(N, K) logits of a bundle's first task over a data set."""
+    """What a bundle says of its first task: (N, K) calibrated probabilities, or (N,) values of a regression."""
+    check_fit(bundle, data)
+    task = bundle.tasks[0]
+    own = calibrated(task, _logits(bundle, data, device), bundle.temperatures.get(task.name, 1.0))
+    return own if bundle.beside is None else mixed(own, outputs_of(bundle.beside, data, device), bundle.weight)
+
+
+def _logits(bundle: Bundle, data: Dataset, device: str) -> np.ndarray:
     if len(data) == 0:
         return np.zeros((0, bundle.tasks[0].outputs), dtype=np.float32)
-    place = choose_device(device)
-    model = bundle.model.to(place)
-    check_fit(bundle, data)
+    model = bundle.model.to(choose_device(device))
     if model.backbone.family == "cnn":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader({"all": data}, model.backbone, 0)

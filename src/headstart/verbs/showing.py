@@ -31,7 +31,9 @@ class Judged:
     baselines
         Name -> outputs.
     features
-        (N, D) of the model as it is kept; None where the outputs came out of folds.
+        (N, D) of the model as it is kept; None where the outputs came out of folds, or no network made them.
+    network
+        Outputs of the network, where a baseline was handed back instead of it; else None.
     """
 
     part: str
@@ -41,6 +43,7 @@ class Judged:
     outputs: np.ndarray
     baselines: dict[str, np.ndarray]
     features: np.ndarray | None = None
+    network: np.ndarray | None = None
 
 
 def worst(job: Job, final: Judged) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ from headstart.models.bundle import Bundle, save_bundle
 from headstart.models.model import Model
 from headstart.models.traced import TracedBackbone
 from headstart.store.atomic import replacing
-from headstart.train.inference import outputs
 from headstart.verbs.candidates import Candidate
 from headstart.verbs.check import examine
 from headstart.verbs.evaluation import (
@@ -37,9 +36,12 @@ from headstart.verbs.evaluation import (
     prediction_rows,
     reliability,
 )
+from headstart.verbs.fallback import Fallback
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.guard import verdict
 from headstart.verbs.job import SPEED, Job
+from headstart.verbs.judged import handed_back, on_test, on_validation
+from headstart.verbs.mixture import Mixture
 from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.report import report
 from headstart.verbs.showing import Judged, examples, rests_on, worst, write_maps
@@ -47,14 +49,28 @@ from headstart.verbs.showing import Judged, examples, rests_on, worst, write_map
 
 @dataclass
 class Result:
-    """What a fit decided, before the test is read."""
+    """What a fit decided, before the test is read.
 
-    model: Model
+    Attributes
+    ----------
+    network, chosen, candidate, start
+        The network that validation prefers, the strategy it comes from, and where it starts.
+    validation, beside
+        (N, K) held-out logits of what is handed back, and of the linear model without a network.
+    mixture
+        How logits become answers.
+    fallback
+        The baseline that is handed back instead of the network, or None.
+    """
+
+    network: Model
     chosen: str
     candidate: Candidate | None
     start: FrozenProbe
     validation: np.ndarray
-    temperature: float
+    beside: np.ndarray
+    mixture: Mixture
+    fallback: Fallback | None
     probes: dict[str, FrozenProbe]
     raw: RawBaseline
     screening: Screening
@@ -65,11 +81,11 @@ class Result:
 def finish(job: Job, result: Result, start: float) -> None:
     """Read the test, write everything. Files that say that a run has ended (report.json) come last."""
     task, folder = job.task, job.folder
-    model = result.model
-    judged = {"validation": _validation(job, result)}
+    model = handed_back(job, result)
+    judged = {"validation": on_validation(job, result, model)}
     if "test" in job.parts:
         progress().say("Reading the test part, once")
-        judged["test"] = _test(job, result)
+        judged["test"] = on_test(job, result, model)
     final = judged.get("test", judged["validation"])
     write_maps(job, result.start, final)
     rows = [prediction_rows(task, j.part, list(j.data.ids), j.labels, j.outputs) for j in judged.values()]
@@ -79,66 +95,26 @@ def finish(job: Job, result: Result, start: float) -> None:
     model.backbone.augmentations = {}
     metrics = {part: metrics_of(task, j.labels, j.outputs, job.options.seed) for part, j in judged.items()}
     about = {"name": folder.path.name, "metrics": metrics, "versions": versions(), "strategy": result.chosen}
-    bundled = job.module is None or isinstance(model.backbone, TracedBackbone)
+    bundled = job.module is None or result.fallback is not None or isinstance(model.backbone, TracedBackbone)
     if bundled:
-        schema = job.dataset.schema
-        temperatures = {task.name: result.temperature}
-        save_bundle(folder.bundle, Bundle(model, (task,), temperatures, about, schema.inputs, schema.reading))
+        save_bundle(folder.bundle, _bundle(job, result, model, about))
     examined = examine(job, result.screening, result.probes["best"].probe.held_out.numpy())
     curve = _curve(job, result)
-    everything = _report(job, result, judged, metrics, time.monotonic() - start)
+    everything = _report(job, result, model, judged, metrics, time.monotonic() - start)
     everything |= {"findings": examined["findings"], "curve": curve}
     everything["worst"] = worst(job, final)
-    everything["importance"] = rests_on(job, result.model, final)
+    everything["importance"] = rests_on(job, model, final)
     everything["data"]["examples"] = examples(job)
     folder.write_report(everything)
     folder.clear_checkpoints()
     report(folder.path)
 
 
-# -- parts ------------------------------------------------------------------------------------------------------
-
-
-def _validation(job: Job, result: Result) -> Judged:
-    part = "train" if job.few else "validation"
-    labels = job.labels(part)
-    have = ~np.isnan(result.validation).any(1)
-    data, labels = job.parts[part].subset(np.flatnonzero(have)), labels[have]
-    logits = result.validation[have]
-    baselines = {
-        "majority": _majority(job, len(labels)),
-        "raw_features": calibrated(job.task, result.raw.validation[have], 1.0),
-        "linear_probe": calibrated(job.task, result.probes["last"].validation[have], 1.0),
-    }
-    features = None
-    if "test" not in job.parts and not job.few:
-        model = result.model
-        features = outputs(model, job.reader(model.backbone), part, features=True).features
-    calibrated_ = calibrated(job.task, logits, result.temperature)
-    return Judged("validation", data, labels, logits, calibrated_, baselines, features)
-
-
-def _test(job: Job, result: Result) -> Judged:
-    model, data = result.model, job.parts["test"]
-    last, start = result.probes["last"], result.start
-    # One pass for the baseline and for the map of the features before training.
-    place, own = (last.stage, last.grid), (start.stage, start.grid)
-    frozen = job.features(last.size, "test", list(dict.fromkeys([place, own])))
-    features = frozen[place]
-    # In float32 whatever training used: a bundle must predict the same on every machine.
-    if result.candidate is None and start.size == last.size and job.engines.in_float32:
-        logits = start.probe.logits(frozen[own]).numpy()
-        pooled: np.ndarray | None = frozen[own].numpy()
-    else:
-        found = outputs(model, job.reader(model.backbone), "test", features=True)
-        logits, pooled = found.logits[job.task.name], found.features
-    baselines = {
-        "majority": _majority(job, len(data)),
-        "raw_features": calibrated(job.task, job.modality.raw_logits(job, result.raw, data), 1.0),
-        "linear_probe": calibrated(job.task, last.probe.logits(features).numpy(), 1.0),
-    }
-    outputs_ = calibrated(job.task, logits, result.temperature)
-    return Judged("test", data, job.labels("test"), logits, outputs_, baselines, pooled)
+def _bundle(job: Job, result: Result, model: Model, about: dict[str, Any]) -> Bundle:
+    task, schema, mixture = job.task, job.dataset.schema, result.mixture
+    beside = Bundle(result.raw.model, (task,), {task.name: mixture.raw_temperature}) if mixture.weight else None
+    temperatures, columns, reading = {task.name: mixture.temperature}, schema.inputs, schema.reading
+    return Bundle(model, (task,), temperatures, about, columns, reading, beside, mixture.weight)
 
 
 def _curve(job: Job, result: Result) -> dict[str, Any] | None:
@@ -157,43 +133,39 @@ def _curve(job: Job, result: Result) -> dict[str, Any] | None:
     )["curve"]
 
 
-def _majority(job: Job, n: int) -> np.ndarray:
-    """Class frequencies (or the mean) of the training part, for every sample."""
-    labels = job.labels("train")
-    if job.task.kind == "single-label":
-        counts = np.bincount(labels[labels >= 0], minlength=len(job.task.classes))
-        return np.tile(counts / counts.sum(), (n, 1))
-    return np.tile(np.nanmean(labels, axis=0), (n, 1)) if labels.ndim == 2 else np.full(n, np.nanmean(labels))
-
-
 # -- report.json ------------------------------------------------------------------------------------------------
 
 
 def _report(
-    job: Job, result: Result, judged: dict[str, Judged], metrics: dict[str, Any], seconds: float
+    job: Job, result: Result, model: Model, judged: dict[str, Judged], metrics: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
     task, final = job.task, judged.get("test", judged["validation"])
     matrix = confusion(task, final.labels, final.outputs)
     baselines: dict[str, Any] = {}
     for part, j in judged.items():
-        for name, out in j.baselines.items():
+        rejected = {} if j.network is None else {"network": j.network}
+        for name, out in (j.baselines | rejected).items():
             baselines.setdefault(name, {})[part] = metrics_of(task, j.labels, out, job.options.seed)
     raw = job.modality.raw_words
-    guard = verdict(job.metric, final.labels, final.outputs, final.baselines, final.part, raw, job.pretrained)
+    ours = final.outputs if final.network is None else final.network
+    guard = verdict(job.metric, final.labels, ours, final.baselines, final.part, raw, job.pretrained)
     return {
         "schema": 1,
         "name": job.folder.path.name,
         "status": "finished",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
-        "data": _about_data(job, job.modality.lengths(job, result.model.backbone)),
-        "model": _about_model(job, result),
+        "data": _about_data(job, job.modality.lengths(job, result.network.backbone)),
+        "model": _about_model(job, result, model),
         "strategy": {
-            "name": result.chosen,
+            "name": result.chosen if result.fallback is None else result.fallback.name,
+            "network": result.chosen,
             "asked": job.options.strategy,
             "reasons": result.reasons,
             "phases": [p.as_json() for p in result.candidate.strategy.phases] if result.candidate else [],
         },
+        "fallback": None if result.fallback is None else {"to": result.fallback.name, "text": result.fallback.text},
+        "blend": {"weight": result.mixture.weight, "with": job.modality.raw_name} if result.mixture.weight else None,
         "metric": job.metric.name,
         "metrics": metrics,
         "per_class": per_class(task, final.labels, final.outputs),
@@ -212,7 +184,7 @@ def _report(
             "chosen": result.screening.chosen.as_json(),
             "rows": [{**r.as_json(), "std": r.error} for r in result.screening.rows],
         },
-        "cost": _cost(job, result, seconds),
+        "cost": _cost(job, result, model, seconds),
         "seeds": [job.options.seed],
         "split_seed": job.options.split_seed,
         "options": job.options.model_dump(mode="json", exclude={"out"}),
@@ -257,8 +229,8 @@ def _counts(job: Job, part: str) -> dict[str, float]:
     return dict(zip(task.classes, counts.tolist(), strict=True))
 
 
-def _about_model(job: Job, result: Result) -> dict[str, Any]:
-    backbone = result.model.backbone
+def _about_model(job: Job, result: Result, model: Model) -> dict[str, Any]:
+    backbone = model.backbone
     provenance = backbone.provenance
     carried = getattr(backbone, "carried", None)
     return {
@@ -267,8 +239,8 @@ def _about_model(job: Job, result: Result) -> dict[str, Any]:
         "family": backbone.family,
         "source": provenance.source,
         "licence": provenance.licence,
-        "stage": result.start.stage,
-        "grid": result.start.grid,
+        "stage": list(backbone.stages)[-1],
+        "grid": model.grid,
         "image_size": backbone.input_spec.size if job.modality.name == "image" else None,
         "max_length": backbone.input_spec.size if job.modality.name == "text" else None,
         "pooling": backbone.input_spec.pooling if job.modality.name != "image" else None,
@@ -291,18 +263,18 @@ def _calibration(job: Job, result: Result, final: Judged) -> dict[str, Any] | No
         return found if np.isfinite(found) else None
 
     return {
-        "temperature": result.temperature,
+        "temperature": result.mixture.temperature,
         "before": {"ece": error(plain)},
         "after": {"ece": error(final.outputs)},
         "bins": reliability(job.task, final.labels, final.outputs),
     }
 
 
-def _cost(job: Job, result: Result, seconds: float) -> dict[str, Any]:
+def _cost(job: Job, result: Result, model: Model, seconds: float) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    heads = sum(p.numel() for p in result.model.heads.parameters())
-    trained = result.candidate.trained if result.candidate else heads
-    parameters = [p for n, p in result.model.named_parameters() if not n.startswith("backbone.source_head.")]
+    heads = sum(p.numel() for p in model.heads.parameters())
+    trained = result.candidate.trained if result.candidate and result.fallback is None else heads
+    parameters = [p for n, p in model.named_parameters() if not n.startswith("backbone.source_head.")]
     steps = dict(job.seconds)
     return {
         # Work that an interrupted run had done already is counted by its steps, not by this process's clock.

@@ -28,6 +28,7 @@ def headline(run: RunFolder) -> dict[str, Any]:
         "status": STATUSES.get(report.status, UNFINISHED),
         "score": _score(report),
         "verdict": _verdict(report),
+        "fallback": report.fallback.text if report.fallback else "",
         "facts": _facts(report),
         "created": report.created.replace("T", " ")[:16],
     }
@@ -58,6 +59,7 @@ def pretraining_headline(run: RunFolder) -> dict[str, Any]:
         "status": STATUSES.get(report.status, UNFINISHED),
         "score": score,
         "verdict": None,
+        "fallback": "",
         "facts": [(name, value) for name, value in _facts(report) if name != "Strategy"],
         "created": report.created.replace("T", " ")[:16],
     }
@@ -71,8 +73,15 @@ def _sentence(report: Report) -> str:
             f"{report.model.reference} on {amount} of {data.name}."[0].upper()
             + f"{report.model.reference} on {amount} of {data.name}."[1:]
         )
-    how = STRATEGIES.get(report.strategy.name, f"trained with the strategy {report.strategy.name}")
-    return f"{_network(report.model.reference)} was {how}, on {amount} of {data.name}, {_goal(report)}."
+    name = report.strategy.network if report.fallback else report.strategy.name
+    how = STRATEGIES.get(name, f"trained with the strategy {name}")
+    said = f"{_network(report.model.reference)} was {how}, on {amount} of {data.name}, {_goal(report)}."
+    if report.fallback:
+        kept = inside(baseline_title(report.fallback.to, report.task.kind, report.raw_features_name))
+        return f"{said} It was not good enough: the model handed back is a baseline ({kept})."
+    if report.blend:
+        return f"{said} {report.blend.weight:.0%} of its answers come from a second model: {report.blend.beside}."
+    return said
 
 
 def _network(reference: str) -> str:

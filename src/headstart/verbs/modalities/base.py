@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from headstart.core.errors import ConfigError
 from headstart.data import Dataset
 from headstart.data.schema import Modality as ModalityName
-from headstart.features.probe import Probe, class_weights, fit_probe
+from headstart.features.probe import class_weights, fit_probe
 from headstart.models.backbone import Backbone
+from headstart.models.model import Head, Model
+from headstart.train.reader import Reader, in_order
 
 if TYPE_CHECKING:
     from headstart.verbs.job import Job
@@ -29,22 +29,18 @@ class RawBaseline:
     ----------
     validation
         (N, K) logits: of the validation part, or out of folds where data are few.
+    halves
+        (N, K) logits out of two folds where data are few, for comparison with fine-tuning; else None.
     strength
         Of the penalty, chosen by cross-validation.
-    kept
-        Whatever the modality needs to predict further samples.
+    model
+        Fitted on the whole training part.
     """
 
     validation: np.ndarray
+    halves: np.ndarray | None
     strength: float
-    kept: dict[str, Any]
-
-    def as_tree(self) -> dict[str, Any]:
-        return {"validation": torch.from_numpy(self.validation), "strength": self.strength, "kept": self.kept}
-
-    @classmethod
-    def from_tree(cls, tree: dict[str, Any]) -> RawBaseline:
-        return cls(tree["validation"].numpy(), tree["strength"], tree["kept"])
+    model: Model
 
 
 class Modality(ABC):
@@ -92,10 +88,6 @@ class Modality(ABC):
         """Fit the baseline on the training part."""
 
     @abstractmethod
-    def raw_logits(self, job: Job, raw: RawBaseline, data: Dataset) -> np.ndarray:
-        """(N, K) logits of the baseline for further samples."""
-
-    @abstractmethod
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         """A sample as the report shows it: `picture`, `text` or `series`."""
 
@@ -108,20 +100,29 @@ class Modality(ABC):
         return None
 
 
-def raw_probe(job: Job, features: Sequence[Tensor]) -> RawBaseline:
-    """The exact probe on raw features of the training part (and of the validation part, where there is one)."""
+def raw_probe(job: Job, backbone: Backbone) -> RawBaseline:
+    """The exact probe on the features of a backbone without a network."""
     labels = job.labels("train")
     weights = class_weights(job.task, labels) if job.balanced else None
+    features = [features_of(backbone, part) for part in own_parts(job)]
     probe = fit_probe(features[0], labels, job.task, job.metric.name, job.folds, weights)
-    validation = probe.held_out if job.few else probe.logits(features[1])
-    kept = {"weight": probe.weight, "bias": probe.bias, "mean": probe.mean, "scale": probe.scale}
-    return RawBaseline(validation.numpy(), probe.strength, kept)
+    validation, halves = probe.held_out if job.few else probe.logits(features[1]), None
+    if job.few:
+        again = fit_probe(features[0], labels, job.task, job.metric.name, job.halves, weights, [probe.strength])
+        halves = again.held_out.numpy()
+    head = Head(len(probe.mean), job.task.outputs)
+    head.load_probe(probe.weight, probe.bias, probe.mean, probe.scale)
+    return RawBaseline(validation.numpy(), halves, probe.strength, Model(backbone, {job.task.name: head}).eval())
 
 
-def probe_logits(raw: RawBaseline, features: Tensor) -> np.ndarray:
-    """(N, K) logits of a baseline made by `raw_probe`."""
-    none = torch.empty(0)
-    return Probe(**raw.kept, strength=raw.strength, held_out=none, scores={}).logits(features).numpy()
+def features_of(backbone: Backbone, data: Dataset) -> Tensor:
+    """(N, D) features of a backbone without a network."""
+    reader = Reader({"all": data}, backbone, 0, 0)
+    rows, index = [], []
+    for batch in reader.sweep("all", backbone.batch_size(), labels=False):
+        rows.append(backbone.pool(backbone.run(backbone.begin(batch.views["plain"]))))
+        index.append(batch.index)
+    return in_order(rows, index)
 
 
 def own_parts(job: Job) -> list[Dataset]:

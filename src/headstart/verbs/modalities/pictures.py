@@ -6,21 +6,19 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from headstart.data import Dataset
 from headstart.features.screen import sizes_to_try
 from headstart.models.backbone import Backbone
 from headstart.models.pictures import square
+from headstart.models.raw import RawPixels
 from headstart.store.atomic import replacing
-from headstart.verbs.modalities.base import Modality, RawBaseline, own_parts, probe_logits, raw_probe
+from headstart.verbs.modalities.base import Modality, RawBaseline, raw_probe
 
 if TYPE_CHECKING:
     from headstart.verbs.job import Job
 
-PIXELS = {1: 28, 3: 16}
 THUMBNAIL = 96
 
 
@@ -41,10 +39,7 @@ class Pictures(Modality):
         return sizes_to_try(spec.native_size, spec.fixed_size, median_side(job.parts["screen"]))
 
     def raw_baseline(self, job: Job) -> RawBaseline:
-        return raw_probe(job, [pixels_of(part) for part in own_parts(job)])
-
-    def raw_logits(self, job: Job, raw: RawBaseline, data: Dataset) -> np.ndarray:
-        return probe_logits(raw, pixels_of(data))
+        return raw_probe(job, RawPixels(job.dataset.schema.channels or 3))
 
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         """A small PNG in pictures/, named by the sample's id."""
@@ -65,13 +60,3 @@ class Pictures(Modality):
 def median_side(part: Dataset) -> float:
     """Median shorter side of the pictures, in pixels."""
     return float(np.median(np.asarray(part.sizes).min(axis=1)))
-
-
-def pixels_of(part: Dataset) -> Tensor:
-    """(N, side² · channels) raw pixels in [0, 1], 28 px for grey pictures and 16 px for colour."""
-    side = PIXELS.get(part.schema.channels or 3, 16)
-    rows = []
-    for i in range(len(part)):
-        picture = square(part.read(i, size_hint=side).inputs, side)
-        rows.append(picture.reshape(-1).astype(np.float32) / (255 if picture.dtype == np.uint8 else 1))
-    return torch.from_numpy(np.stack(rows))

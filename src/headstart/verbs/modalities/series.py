@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data import Dataset
-from headstart.features.summary import summaries
 from headstart.models.backbone import Backbone
-from headstart.verbs.modalities.base import Modality, RawBaseline, own_parts, probe_logits, raw_probe
+from headstart.models.raw import RawSummary
+from headstart.verbs.modalities.base import Modality, RawBaseline, raw_probe
 
 if TYPE_CHECKING:
     from headstart.verbs.job import Job
@@ -33,10 +33,7 @@ class Series(Modality):
         return [backbone.input_spec.size]
 
     def raw_baseline(self, job: Job) -> RawBaseline:
-        return raw_probe(job, [summaries(part) for part in own_parts(job)])
-
-    def raw_logits(self, job: Job, raw: RawBaseline, data: Dataset) -> np.ndarray:
-        return probe_logits(raw, summaries(data))
+        return raw_probe(job, RawSummary(job.dataset.schema.channels or 1))
 
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         values = data.read(i).inputs

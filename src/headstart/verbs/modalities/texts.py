@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from headstart.data import Dataset
 from headstart.features.probe import class_weights
@@ -51,18 +50,12 @@ class Texts(Modality):
         parts = own_parts(job)
         labels = job.labels("train")
         weights = class_weights(job.task, labels) if job.balanced else None
-        fitted = fit_tfidf(texts_of(parts[0]), labels, job.task, job.metric.name, job.folds, weights)
+        texts, rest = texts_of(parts[0]), (labels, job.task, job.metric.name)
+        fitted, halves = fit_tfidf(texts, *rest, job.folds, weights), None
+        if job.few:
+            halves = fit_tfidf(texts, *rest, job.halves, weights, [fitted.strength]).held_out
         validation = fitted.held_out if job.few else fitted.logits(texts_of(parts[1]))
-        return RawBaseline(np.asarray(validation, dtype=np.float32), fitted.strength, {})
-
-    def raw_logits(self, job: Job, raw: RawBaseline, data: Dataset) -> np.ndarray:
-        """Fitted again at the strength chosen: a vocabulary of words is cheaper made than kept."""
-        labels = job.labels("train")
-        weights = class_weights(job.task, labels) if job.balanced else None
-        none = torch.full((len(labels),), -1, dtype=torch.long)
-        train = texts_of(job.parts["train"])
-        fitted = fit_tfidf(train, labels, job.task, job.metric.name, none, weights, [raw.strength])
-        return fitted.logits(texts_of(data))
+        return RawBaseline(np.asarray(validation, dtype=np.float32), halves, fitted.strength, fitted.as_model())
 
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         text = data.read(i).inputs

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from headstart.data.load import load_data
-from headstart.features.summary import summaries, summary
+from headstart.models.raw import RawSummary, summary
+from headstart.verbs.modalities.base import features_of
 
 
 @given(arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.floats(-1e3, 1e3)))
@@ -39,6 +40,7 @@ def test_order_in_time_does_not_matter() -> None:
 def test_a_data_set_of_unequal_series_gives_one_table(channels: int) -> None:
     random = np.random.default_rng(0)
     series = [random.normal(size=(3 + i, channels)).astype(np.float32) for i in range(10)]
-    table = summaries(load_data((series, ["a", "b"] * 5), modality="sequence"))
+    data = load_data((series, ["a", "b"] * 5), modality="sequence")
+    table = features_of(RawSummary(channels), data)
     assert table.shape == (10, 4 * channels)
     np.testing.assert_allclose(table[7].numpy(), summary(series[7]), rtol=1e-6)

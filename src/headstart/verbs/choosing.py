@@ -1,0 +1,145 @@
+"""The candidates of a fit, and which of them validation prefers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.data.schema import missing
+from headstart.features.probe import as_outputs, sample_losses, score
+from headstart.features.screen import Screening, paired_gain
+from headstart.verbs.candidates import Candidate, train_candidate
+from headstart.verbs.evaluation import metrics_of
+from headstart.verbs.fallback import Fallback
+from headstart.verbs.frozen import FrozenProbe, may_mirror
+from headstart.verbs.job import Job
+
+
+@dataclass
+class Choice:
+    """A candidate among those compared: its name, validation logits, and why it was (not) taken."""
+
+    name: str
+    start: FrozenProbe
+    logits: np.ndarray
+    candidate: Candidate | None
+    why: str = ""
+
+
+def make_choices(
+    job: Job, screening: Screening, probes: Mapping[str, FrozenProbe], labels: np.ndarray, reasons: list[str]
+) -> list[Choice]:
+    """The probe, and what is trained beside it; what was decided on the way is added to `reasons`."""
+    asked = job.options.strategy
+    choices = [Choice("probe", probes["best"], probes["best"].validation, None)]
+    # Nothing can be lost of a network that nobody trained, and a probe of it is no start.
+    names = {"auto": ["lp-ft" if job.pretrained else "full"], "probe": []}.get(asked, [asked])
+    if asked == "auto" and _perfect(job, probes["best"], labels):
+        names = []
+        reasons.append("The probe makes no error on validation: fine-tuning could not be preferred and was not tried.")
+    if not names:
+        return choices
+    mirror = False
+    if job.options.augment != "none" and job.modality.name == "image":
+        mirror, why = may_mirror(job, probes["best"])
+        reasons.append(why)
+    for name in names:
+        begin = _start_of(job, name, screening, probes)
+        candidate = train_candidate(job, name, begin, mirror)
+        reasons += candidate.notes
+        choices.append(Choice(name, begin, candidate.validation, candidate))
+    return choices
+
+
+def blends(job: Job) -> bool:
+    """Whether a model without a network may have a say: as asked, else where the strategy is left to Headstart."""
+    return job.options.strategy == "auto" if job.options.blend is None else job.options.blend
+
+
+def _perfect(job: Job, probe: FrozenProbe, labels: np.ndarray) -> bool:
+    """Whether the probe's metric on validation is the best possible, so that no candidate can beat it."""
+    have = ~np.isnan(probe.validation).any(1)
+    best = 1.0 if job.metric.higher_is_better else 0.0
+    return score(job.task, job.metric.name, labels[have], probe.validation[have]) == best
+
+
+def _start_of(job: Job, name: str, screening: Any, probes: Mapping[str, FrozenProbe]) -> FrozenProbe:
+    """Where the network ends: lp-ft ends it at the best place where that is clearly better, others at the last."""
+    best, last = probes["best"], probes["last"]
+    if job.options.stage == "last" or (best.stage, best.grid) == (last.stage, last.grid):
+        return last
+    if job.options.stage != "auto":
+        return best
+    gain = screening.chosen.score - screening.last.score
+    clear = gain > 2 * max(screening.chosen.error, screening.last.error)
+    return best if name == "lp-ft" and clear else last
+
+
+def choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[str]) -> Choice:
+    """The better of probe and fine-tuning on the same validation samples; a strategy that was named is kept."""
+    probe, rest = choices[0], choices[1:]
+    if not rest:
+        probe.why = "asked for" if job.options.strategy == "probe" else "no error left on validation"
+        return probe
+    tuned = rest[-1]
+    rival = probe.start.halves if job.few and probe.start.halves is not None else probe.logits
+    have = ~(np.isnan(rival).any(1) | np.isnan(tuned.logits).any(1))
+    y, first, second = labels[have], rival[have], tuned.logits[have]
+    gain, error = paired_gain(job.task, y, first, second, job.metric.name)
+    less = float((sample_losses(job.task, y, first) - sample_losses(job.task, y, second)).mean())
+    a, b = (abs(score(job.task, job.metric.name, y, z)) for z in (first, second))
+    where = "out of two folds" if job.few else "on validation"
+    said = f"{where}, {job.metric.name} is {b:.3f} for {tuned.name} and {a:.3f} for the probe"
+    if job.options.strategy != "auto":
+        tuned.why, probe.why = "asked for", f"baseline; {said}"
+        reasons.append(f"{tuned.name} was asked for: {said}.")
+        return tuned
+    # Within a standard error the metric cannot tell them apart; the loss, which moves with every sample, can.
+    near = abs(gain) <= error
+    winner, loser = (tuned, probe) if (less > 0 if near else gain > 0) else (probe, tuned)
+    if near:
+        said += f", too near to tell; the loss is {abs(less):.3f} {'lower' if less > 0 else 'higher'} for {tuned.name}"
+    winner.why, loser.why = f"better {where}", f"not better {where}"
+    reasons.append(f"{winner.name} was chosen: {said}.")
+    return winner
+
+
+def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[str, Any]:
+    """A row of what was tried; where data are few, the probe is shown out of the same two folds as the others."""
+    start = choice.start
+    halves = job.few and job.options.strategy != "probe" and choice.candidate is None
+    logits = start.halves if halves and start.halves is not None else choice.logits
+    metrics = metrics_of(job.task, labels, as_outputs(job.task, logits))
+    name = "probe" if choice.candidate is None else choice.name
+    return {
+        "name": choice.name,
+        "detail": _place(job, start),
+        "validation": metrics[job.metric.name],
+        "seconds": round(job.seconds.get(name, 0.0), 2),
+        "chosen": chosen,
+        "why": choice.why,
+    }
+
+
+def _place(job: Job, start: FrozenProbe) -> str:
+    """Where a candidate reads the network, in words."""
+    grid = f", {start.grid}×{start.grid}" if job.modality.name == "image" else ""
+    size = f", {start.size} {job.modality.unit}" if job.modality.unit else ""
+    return f"{start.stage}{grid}{size}"
+
+
+def row_of_baseline(job: Job, fallback: Fallback, labels: np.ndarray) -> dict[str, Any]:
+    """The row of the baseline that is handed back."""
+    have = ~(np.isnan(fallback.logits).any(1) | missing(labels))
+    metrics = metrics_of(job.task, labels[have], as_outputs(job.task, fallback.logits[have]))
+    return {
+        "name": fallback.name,
+        "detail": "without fine-tuning" if fallback.name == "linear_probe" else "without a network",
+        "validation": metrics[job.metric.name],
+        "seconds": round(job.seconds.get("raw", 0.0), 2),
+        "chosen": True,
+        "why": "better than the network on held-out samples",
+    }

@@ -1,0 +1,81 @@
+"""What is handed back, on held-out samples and on the test part, beside the baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.models.model import Model
+from headstart.train.inference import outputs
+from headstart.verbs.candidates import build_model
+from headstart.verbs.evaluation import calibrated
+from headstart.verbs.fallback import constant_model
+from headstart.verbs.job import Job
+from headstart.verbs.mixture import constant_outputs
+from headstart.verbs.showing import Judged
+
+if TYPE_CHECKING:
+    from headstart.verbs.writing import Result
+
+
+def handed_back(job: Job, result: Result) -> Model:
+    """The model that the bundle holds: the network, or the baseline that took its place."""
+    if result.fallback is None:
+        return result.network
+    if result.fallback.name == "linear_probe":
+        return build_model(job, result.probes["last"], "probe").eval()
+    return constant_model(job, result.raw.model) if result.fallback.name == "majority" else result.raw.model
+
+
+def on_validation(job: Job, result: Result, model: Model) -> Judged:
+    """On the validation part; out of folds where data are few."""
+    part, task = "train" if job.few else "validation", job.task
+    labels = job.labels(part)
+    have = ~np.isnan(result.validation).any(1)
+    data, labels = job.parts[part].subset(np.flatnonzero(have)), labels[have]
+    logits = result.validation[have]
+    baselines = {
+        "majority": constant_outputs(task, job.labels("train"), len(labels)),
+        "raw_features": calibrated(task, result.raw.validation[have], 1.0),
+        "linear_probe": calibrated(task, result.probes["last"].validation[have], 1.0),
+    }
+    features = None
+    if "test" not in job.parts and not job.few and result.fallback is None:
+        features = outputs(model, job.reader(model.backbone), part, features=True).features
+    final = result.mixture.outputs(task, logits, result.beside[have])
+    return Judged("validation", data, labels, logits, final, baselines, features)
+
+
+def on_test(job: Job, result: Result, model: Model) -> Judged:
+    """On the test part: every model runs over it once."""
+    data, task, raw = job.parts["test"], job.task, result.raw.model
+    last, start = result.probes["last"], result.start
+    # One pass for the baseline and for the map of the features before training.
+    place, own = (last.stage, last.grid), (start.stage, start.grid)
+    frozen = job.features(last.size, "test", list(dict.fromkeys([place, own])))
+    without = outputs(raw, job.reader_once(raw.backbone), "test").logits[task.name]
+    # In float32 whatever training used: a bundle must predict the same on every machine.
+    if result.candidate is None and start.size == last.size and job.engines.in_float32:
+        logits = start.probe.logits(frozen[own]).numpy()
+        pooled: np.ndarray | None = frozen[own].numpy()
+    else:
+        network = result.network
+        found = outputs(network, job.reader(network.backbone), "test", features=True)
+        logits, pooled = found.logits[task.name], found.features
+    probe = last.probe.logits(frozen[place]).numpy()
+    baselines = {
+        "majority": constant_outputs(task, job.labels("train"), len(data)),
+        "raw_features": calibrated(task, without, 1.0),
+        "linear_probe": calibrated(task, probe, 1.0),
+    }
+    labels = job.labels("test")
+    if result.fallback is None:
+        final = result.mixture.outputs(task, logits, without)
+        return Judged("test", data, labels, logits, final, baselines, pooled)
+    rejected = calibrated(task, logits, 1.0)
+    instead = {"raw_features": without, "linear_probe": probe}.get(result.fallback.name)
+    if instead is None:
+        instead = outputs(model, job.reader_once(model.backbone), "test").logits[task.name]
+    final = result.mixture.outputs(task, instead)
+    return Judged("test", data, labels, instead, final, baselines, network=rejected)
