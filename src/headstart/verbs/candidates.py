@@ -36,6 +36,7 @@ from headstart.train.phase import Phase, Strategy
 from headstart.train.reader import Reader
 from headstart.train.trial import faster_precision
 from headstart.verbs.frozen import FrozenProbe
+from headstart.verbs.interpolation import HALF, interpolate, interpolates, settle_share, snapshot
 from headstart.verbs.job import Job
 from headstart.verbs.judging import Judge, judged_rarely, latest_of_the_best
 from headstart.verbs.prefix import with_kept_prefix
@@ -156,13 +157,21 @@ def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, A
         notes += [why] if why else []
         strategy, remarks = with_kept_prefix(job, strategy, lambda: _tried(job, strategy, start, mirror))
         notes += remarks
+    between, share = interpolates(job.options, strategy), 1.0
     if job.few:
-        logits, strategy = _two_folds(job, strategy, start, mirror, notes)
+        logits, strategy, share = _two_folds(job, strategy, start, mirror, notes)
         model, _ = _run(job, strategy, start, mirror, name, fold=None)
     else:
         model, _ = _run(job, strategy, start, mirror, name, fold=None, held_out="validation")
         reader = job.reader(model.backbone)
         logits = outputs(model, reader, "validation", dtype=job.dtype).logits[job.task.name]
+        if between:
+            begun = snapshot(build_model(job, start, strategy.head))
+            share, logits, why = settle_share(job, model, begun, logits)
+            notes.append(why)
+            progress().say(why)
+    if share < 1:
+        interpolate(model, snapshot(build_model(job, start, strategy.head)), share)
     job.folder.steps.mkdir(exist_ok=True)
     tensors = {k: v for k, v in model.state_dict().items() if not k.startswith("backbone.source_head.")}
     save_tree(weights_path(job, name), tensors)
@@ -271,7 +280,9 @@ def _run(
         kept = job.folder.checkpoints / f"{label}-corpus"
         reader.parts["corpus"] = unlabelled(model.backbone, parts["train"], kept)
     works = [Work(phase, [_objective(job, phase, model.backbone, view)]) for phase in strategy.phases]
-    judge = Judge(job, reader, held_out, label) if held_out is not None else None
+    # Out of folds, weights in between are judged on the way; on a validation part once, at the end.
+    begun = snapshot(model) if fold is not None and interpolates(job.options, strategy) else None
+    judge = Judge(job, reader, held_out, label, begun) if held_out is not None else None
     trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
     if judge is not None:
         judge.trainer = trainer
@@ -281,8 +292,8 @@ def _run(
 
 def _two_folds(
     job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, notes: list[str]
-) -> tuple[np.ndarray, Strategy]:
-    """Out-of-fold logits, and the strategy cut to the epoch that the folds' curves chose."""
+) -> tuple[np.ndarray, Strategy, float]:
+    """Out-of-fold logits, the strategy cut to the epoch that the folds' curves chose, and the share of its weights."""
     n = len(job.parts["train"])
     last = len(strategy.phases) - 1
     labels, halves = job.labels("train"), job.halves.numpy()
@@ -304,12 +315,13 @@ def _two_folds(
         patience=None,
     )
     earlier = [replace(p, keep="average" if p.average else "last", patience=None) for p in strategy.phases[:-1]]
+    said = {"average": " and averaged weights", "half": " and weights half-way between probe and fine-tuned ones"}
     notes.append(
-        f"Two folds chose epoch {epoch + 1} of {strategy.phases[last].epochs}"
-        f"{' and averaged weights' if kind == 'average' else ''}; the model was then trained on all {n} samples."
+        f"Two folds chose epoch {epoch + 1} of {strategy.phases[last].epochs}{said.get(kind, '')}; the model was then "
+        f"trained on all {n} samples."
     )
     progress().say(notes[-1])
-    return logits, replace(strategy, phases=(*earlier, final))
+    return logits, replace(strategy, phases=(*earlier, final)), HALF if kind == "half" else 1.0
 
 
 def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:
