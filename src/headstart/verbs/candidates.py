@@ -7,8 +7,8 @@ then the model is trained on all samples for that long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.interpolation import HALF, interpolate, interpolates, settle_share, snapshot
 from headstart.verbs.job import Job
 from headstart.verbs.judging import Judge, judged_rarely, latest_of_the_best
+from headstart.verbs.overfitting import overfitting
 from headstart.verbs.prefix import with_kept_prefix
 
 T = TypeVar("T")
@@ -132,11 +133,40 @@ def stage_sizes(backbone: Backbone) -> dict[str, int]:
     return {name: sum(p.numel() for p in parameters) for name, parameters in backbone.stage_parameters().items()}
 
 
-def train_candidate(job: Job, name: str, start: FrozenProbe, mirror: bool) -> Candidate:
-    """Train a strategy by the job's protocol (a durable step; its weights lie in steps/NAME-weights)."""
-    value = job.step(name, lambda: _train(job, name, start, mirror))
+@dataclass(frozen=True)
+class Arm:
+    """A candidate that may be trained.
+
+    Attributes
+    ----------
+    name
+        What it is called: that of its strategy, unless several differ in their options.
+    strategy
+        Of the registry.
+    options
+        Fields of `FitOptions` in which it differs from what was asked.
+    share
+        Of the epochs that it is given. Less than 1 is a trial: nothing is kept but its held-out logits.
+    """
+
+    name: str
+    strategy: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
+    trial: bool = False
+
+    @property
+    def step(self) -> str:
+        """The name of its durable step."""
+        return self.name if not self.trial else f"{self.name}, {self.share:.0%}"
+
+
+def train_candidate(job: Job, arm: Arm, start: FrozenProbe, mirror: bool) -> Candidate:
+    """Train an arm by the job's protocol (a durable step; its weights lie in steps/NAME-weights)."""
+    job = replace(job, options=job.options.model_copy(update=dict(arm.options)))
+    value = job.step(arm.step, lambda: _train(job, arm, start, mirror))
     strategy = Strategy.from_json(value["strategy"])
-    return Candidate(name, start, value["validation"].numpy(), strategy, value["trained"], value["notes"])
+    return Candidate(arm.step, start, value["validation"].numpy(), strategy, value["trained"], value["notes"])
 
 
 def weights_path(job: Job, name: str) -> Path:
@@ -150,8 +180,10 @@ def load_candidate(job: Job, candidate: Candidate) -> Model:
     return model.eval()
 
 
-def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, Any]:
-    strategy, notes = _strategy(job, name, start, mirror)
+def _train(job: Job, arm: Arm, start: FrozenProbe, mirror: bool) -> dict[str, Any]:
+    name = arm.step
+    strategy, notes = _strategy(job, arm.strategy, start, mirror)
+    strategy = replace(strategy, name=name, phases=tuple(_shortened(p, arm.share) for p in strategy.phases))
     if strategy.phases:
         why = job.settle_precision(name, lambda: _trial(job, strategy, start, mirror, faster_precision))
         notes += [why] if why else []
@@ -159,12 +191,18 @@ def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, A
         notes += remarks
     between, share = interpolates(job.options, strategy), 1.0
     if job.few:
-        logits, strategy, share = _two_folds(job, strategy, start, mirror, notes)
+        logits, strategy, share = _two_folds(job, strategy, start, mirror, notes, arm.trial)
+        if arm.trial:
+            return _as_tree(strategy, logits, 0, notes)
         model, _ = _run(job, strategy, start, mirror, name, fold=None)
     else:
-        model, _ = _run(job, strategy, start, mirror, name, fold=None, held_out="validation")
+        model, history = _run(job, strategy, start, mirror, name, fold=None, held_out="validation")
         reader = job.reader(model.backbone)
         logits = outputs(model, reader, "validation", dtype=job.dtype).logits[job.task.name]
+        if arm.trial:
+            return _as_tree(strategy, logits, 0, notes)
+        if why := overfitting(history):
+            notes.append(why)
         if between:
             begun = snapshot(build_model(job, start, strategy.head))
             share, logits, why = settle_share(job, model, begun, logits)
@@ -177,12 +215,21 @@ def _train(job: Job, name: str, start: FrozenProbe, mirror: bool) -> dict[str, A
     save_tree(weights_path(job, name), tensors)
     moved = {group for phase in strategy.phases for group in phase.rates}
     trained = sum(p.numel() for group, ps in model.groups().items() if group in moved for p in ps)
+    return _as_tree(strategy, logits, trained, notes)
+
+
+def _as_tree(strategy: Strategy, logits: np.ndarray, trained: int, notes: list[str]) -> dict[str, Any]:
     return {
         "strategy": strategy.as_json(),
         "validation": torch.from_numpy(logits),
         "trained": trained,
         "notes": notes,
     }
+
+
+def _shortened(phase: Phase, share: float) -> Phase:
+    """A phase whose whole schedule is run in a share of the epochs."""
+    return phase if share == 1 else replace(phase, epochs=max(1, round(phase.epochs * share)))
 
 
 def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[Strategy, list[str]]:
@@ -291,7 +338,7 @@ def _run(
 
 
 def _two_folds(
-    job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, notes: list[str]
+    job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, notes: list[str], trial: bool = False
 ) -> tuple[np.ndarray, Strategy, float]:
     """Out-of-fold logits, the strategy cut to the epoch that the folds' curves chose, and the share of its weights."""
     n = len(job.parts["train"])
@@ -320,7 +367,8 @@ def _two_folds(
         f"Two folds chose epoch {epoch + 1} of {strategy.phases[last].epochs}{said.get(kind, '')}; the model was then "
         f"trained on all {n} samples."
     )
-    progress().say(notes[-1])
+    if not trial:
+        progress().say(notes[-1])
     return logits, replace(strategy, phases=(*earlier, final)), HALF if kind == "half" else 1.0
 
 

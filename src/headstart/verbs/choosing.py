@@ -11,11 +11,12 @@ import numpy as np
 from headstart.data.schema import missing
 from headstart.features.probe import as_outputs, sample_losses, score
 from headstart.features.screen import Screening, paired_gain
-from headstart.verbs.candidates import Candidate, train_candidate
+from headstart.verbs.candidates import Arm, Candidate, train_candidate
 from headstart.verbs.evaluation import metrics_of
 from headstart.verbs.fallback import Fallback
 from headstart.verbs.frozen import FrozenProbe, may_mirror
 from headstart.verbs.job import Job
+from headstart.verbs.planner import arms_of, train_within
 
 
 @dataclass
@@ -46,11 +47,18 @@ def make_choices(
     if job.options.augment != "none" and job.modality.name == "image":
         mirror, why = may_mirror(job, probes["best"])
         reasons.append(why)
-    for name in names:
-        begin = _start_of(job, name, screening, probes)
-        candidate = train_candidate(job, name, begin, mirror)
+    if asked == "auto" and job.options.budget is not None:
+        starts = {arm.strategy: _start_of(job, arm.strategy, screening, probes) for arm in arms_of(job)}
+        halves = probes["best"].halves
+        rival = halves if job.few and halves is not None else probes["best"].validation
+        found = train_within(job, starts, mirror, rival, labels, reasons)
+        candidates = [] if found is None else [found]
+    else:
+        arms = [Arm(name, name) for name in names]
+        candidates = [train_candidate(job, a, _start_of(job, a.strategy, screening, probes), mirror) for a in arms]
+    for candidate in candidates:
         reasons += candidate.notes
-        choices.append(Choice(name, begin, candidate.validation, candidate))
+        choices.append(Choice(candidate.name, candidate.start, candidate.validation, candidate))
     return choices
 
 
@@ -82,7 +90,8 @@ def choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[st
     """The better of probe and fine-tuning on the same validation samples; a strategy that was named is kept."""
     probe, rest = choices[0], choices[1:]
     if not rest:
-        probe.why = "asked for" if job.options.strategy == "probe" else "no error left on validation"
+        asked = job.options.strategy == "probe"
+        probe.why = "asked for" if asked else "nothing was fine-tuned beside it"
         return probe
     tuned = rest[-1]
     rival = probe.start.halves if job.few and probe.start.halves is not None else probe.logits

@@ -15,6 +15,7 @@ from headstart.finetune import Situation, make_strategy
 from headstart.finetune.reinit import check_reinit
 from headstart.models.backbone import Backbone, State
 from headstart.store.runfolder import RunFolder
+from headstart.train.phase import Phase
 from headstart.train.precision import autocast
 from headstart.verbs.candidates import chosen_options, stage_sizes
 from headstart.verbs.job import Job, open_job
@@ -65,10 +66,8 @@ def plan(job: Job) -> dict[str, Any]:
     n = {part: len(data) for part, data in job.parts.items()}
     size = sizes[len(sizes) // 2]
     name = job.options.strategy if job.options.strategy != "auto" else "lp-ft" if job.pretrained else "full"
-    situation = Situation(stage_sizes(backbone), backbone.family, n["train"], chosen_options(job), job.pretrained)
-    phases = make_strategy(name, situation).phases
-    trained = {stage for phase in phases for stage in phase.rates}
-    forward, training = _speeds(job, size, trained)
+    phases = _phases(job, name, backbone)
+    forward, training = _speeds(job, size, {stage for phase in phases for stage in phase.rates})
     screening = sum(n["screen"] / forward * (s / size) ** 2 if size else 0.0 for s in sizes) + 8 * len(sizes)
     everything = n["train"] + n.get("validation", 0)
     at = f" at {', '.join(map(str, sizes))} {unit}" if unit else ""
@@ -97,6 +96,22 @@ def plan(job: Job) -> dict[str, Any]:
         "memory_mb": round((kept * len(job.dataset) + 16 * parameters + 800 * 2**20) / 2**20),
         "disk_mb": round(12 * 4 * parameters / 2**20) + 5,
     }
+
+
+def training_seconds(job: Job, name: str, size: int) -> float:
+    """About how long a strategy trains, by this machine's speed on a batch of the job's own samples."""
+    backbone = job.open(size)
+    phases = _phases(job, name, backbone)
+    if not phases:
+        return 0.0
+    _, training = _speeds(job, size, {stage for phase in phases for stage in phase.rates})
+    return (2 if job.few else 1) * sum(p.epochs for p in phases) * len(job.parts["train"]) / training
+
+
+def _phases(job: Job, name: str, backbone: Backbone) -> tuple[Phase, ...]:
+    samples = len(job.parts["train"])
+    situation = Situation(stage_sizes(backbone), backbone.family, samples, chosen_options(job), job.pretrained)
+    return make_strategy(name, situation).phases
 
 
 def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:

@@ -77,6 +77,9 @@ class FitOptions(BaseModel):
     augment: Literal["auto", "none", "light", "strong"] = "auto"
     mixup: float = Field(0.0, ge=0, description="alpha of mixup; 0 is off")
     cutmix: float = Field(0.0, ge=0, description="alpha of cutmix; 0 is off")
+    budget: float | None = Field(
+        None, description="time for the whole run, such as 90s, 30m or 2h: what does not fit is left out"
+    )
     guard: Literal["quick", "full", "off"] = Field(
         "quick", description="baselines that the model is held against: full trains one from random weights, too"
     )
@@ -104,6 +107,14 @@ class FitOptions(BaseModel):
     @classmethod
     def _columns(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _time(cls, value: object) -> object:
+        seconds = duration(value) if isinstance(value, str) else value
+        if isinstance(seconds, int | float) and not seconds > 0:
+            raise ValueError("must be more than nothing")
+        return seconds
 
     @field_validator("image_size")
     @classmethod
@@ -155,6 +166,26 @@ class PretrainOptions(BaseModel):
     def reading(self) -> dict[str, str]:
         """How a long table is cut into series."""
         return {k: v for k in ("id", "time", "window", "stride") if (v := getattr(self, k)) is not None}
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(text: str) -> float:
+    """Seconds out of "90s", "30m", "1h30m"; a plain number is seconds.
+
+    >>> duration("1h30m"), duration("45")
+    (5400.0, 45.0)
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    if not parts or "".join(f"{n}{u}" for n, u in parts) != re.sub(r"\s", "", text.lower()):
+        raise ValueError("must be a time, such as 90s, 30m or 2h")
+    return sum(float(n) * _UNITS[u or "s"] for n, u in parts)
 
 
 def make_options(given: dict[str, Any]) -> FitOptions:

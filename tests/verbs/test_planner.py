@@ -1,0 +1,135 @@
+"""Under a budget of time: what is tried, what is left out, and that every decision is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.core.errors import ConfigError
+from headstart.data.schema import Task
+from headstart.measure import find_metric
+from headstart.train.loop import History
+from headstart.verbs.candidates import Arm
+from headstart.verbs.options import duration, make_options
+from headstart.verbs.overfitting import overfitting
+from headstart.verbs.planner import _halving_cost, _ranked, _survivors
+
+THREE = Task("y", "single-label", ("a", "b", "c"))
+Y = np.arange(300) % 3
+
+
+def logits(strength: float, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(300, 3)) + strength * np.eye(3)[Y]
+
+
+# -- the budget --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2.5h", 9000), ("45", 45)])
+def test_times_as_people_write_them(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+    assert make_options({"budget": text}).budget == seconds
+
+
+@pytest.mark.parametrize("given", ["soon", "0s", "-5", "3 weeks", 0])
+def test_what_is_no_time_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match="budget"):
+        make_options({"budget": given})
+
+
+# -- successive halving ------------------------------------------------------------------------------------------------
+
+
+def test_half_of_the_candidates_go_on_and_one_is_left() -> None:
+    assert [_survivors(n) for n in (1, 2, 3, 4, 5)] == [[1, 1, 1], [2, 1, 1], [3, 2, 1], [4, 2, 1], [5, 3, 1]]
+
+
+def test_the_cost_is_that_of_the_dearest_survivors() -> None:
+    arms = [Arm(n, n) for n in "abc"]
+    assert _halving_cost(arms, {"a": 40.0, "b": 20.0, "c": 8.0}) == 68 / 4 + 60 / 2 + 40
+
+
+def test_candidates_are_ranked_by_loss_and_ties_go_to_the_cheaper() -> None:
+    job = SimpleNamespace(task=THREE, metric=find_metric("single-label", "accuracy"))
+    arms = [Arm(n, n) for n in ("dear", "cheap", "bad")]
+    same = logits(2.0, 0)
+    found = {"dear": same + np.random.default_rng(1).normal(0, 0.01, same.shape), "cheap": same, "bad": logits(0.5, 2)}
+    ranked = _ranked(job, arms, {"dear": 9.0, "cheap": 1.0, "bad": 0.1}, found, Y)  # type: ignore[arg-type]
+    assert [a.name for a in ranked] == ["cheap", "dear", "bad"]
+
+
+# -- in a fit ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def start(shapes: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run to start from: somebody has trained its network."""
+    folder = tmp_path_factory.mktemp("start") / "run"
+    return hs.fit(shapes.arrays(24), **shapes.QUICK, strategy="full", guard="off", examples=False, out=folder).path
+
+
+def fit(shapes: ModuleType, start: Path, budget: str, out: Path, **more: object) -> hs.Run:
+    options = {
+        "model": f"run:{start}",
+        "image_size": 32,
+        "stage": "last",
+        "epochs": 4,
+        "budget": budget,
+        "examples": False,
+        "out": out,
+    }
+    x, y = shapes.arrays(60, start=200)
+    y = np.where(np.random.default_rng(0).random(len(y)) < 0.15, np.roll(y, 1), y)  # so that the probe makes errors
+    return hs.fit((x, y), **options, **more)
+
+
+def test_an_ample_budget_is_spent_on_several_candidates(shapes: ModuleType, start: Path, tmp_path: Path) -> None:
+    run = fit(shapes, start, "2h", tmp_path / "run")
+    said = " ".join(run.data["strategy"]["reasons"])
+    assert "Successive halving over lp-ft, partial, lp-ft, light augmentation" in said
+    assert "With 25% of the epochs, loss on held-out samples" in said
+    names = [row["name"] for row in run.data["tried"]]
+    assert names[0] == "probe"
+    assert len(names) == 2 or "worse than the probe beyond doubt" in said
+    assert any(name.endswith(", 25%") for name in run.data["cost"]["parts"])
+
+
+def test_a_budget_that_is_spent_already_leaves_the_probe(shapes: ModuleType, start: Path, tmp_path: Path) -> None:
+    run = fit(shapes, start, "1s", tmp_path / "run")
+    assert "Nothing was fine-tuned" in " ".join(run.data["strategy"]["reasons"])
+    assert [row["name"] for row in run.data["tried"] if row["chosen"]] in (["probe"], ["raw_features"])
+    assert (run.path / "bundle" / "bundle.json").exists()
+
+
+# -- overfitting -------------------------------------------------------------------------------------------------------
+
+
+def history(validation: list[float], train: list[float], kept: int, weights: str = "raw") -> History:
+    epochs = [
+        {"phase": "all", "epoch": i, "validation_loss": v, "train_loss": t}
+        for i, (v, t) in enumerate(zip(validation, train, strict=True))
+    ]
+    return History(epochs, [{"phase": "all", "weights": weights, "epoch": kept}])
+
+
+@pytest.mark.parametrize(
+    ("validation", "kept", "weights", "said"),
+    [
+        ([0.9, 0.5, 0.7, 0.8], 1, "raw", "the weights of epoch 2 were kept"),
+        ([0.9, 0.5, 0.7, 0.8], 3, "average", "the averaged weights of epoch 4 were kept"),
+        ([0.9, 0.5, 0.7, 0.8], 3, "raw", "the last weights were kept"),
+        ([0.9, 0.7, 0.6, 0.61], 3, "raw", "No overfitting"),
+    ],
+)
+def test_a_loss_that_rises_while_training_goes_on_is_said(
+    validation: list[float], kept: int, weights: str, said: str
+) -> None:
+    assert said in overfitting(history(validation, [0.9, 0.6, 0.3, 0.1], kept, weights))
+
+
+def test_two_epochs_say_nothing() -> None:
+    assert overfitting(history([0.9, 1.5], [0.9, 0.1], 1)) == ""
