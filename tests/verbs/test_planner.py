@@ -133,3 +133,26 @@ def test_a_loss_that_rises_while_training_goes_on_is_said(
 
 def test_two_epochs_say_nothing() -> None:
     assert overfitting(history([0.9, 1.5], [0.9, 0.1], 1)) == ""
+
+
+# -- the model ---------------------------------------------------------------------------------------------------------
+
+
+def test_of_several_models_the_best_is_taken(shapes: ModuleType, start: Path, tmp_path: Path) -> None:
+    options = {**shapes.QUICK, "strategy": "probe", "guard": "off", "examples": False}
+    options["model"] = f"scratch:timm:test_resnet, run:{start}"
+    run = hs.fit(shapes.arrays(24), **options, out=tmp_path / "run")
+    reason = run.data["strategy"]["reasons"][0]
+    assert run.data["model"]["reference"] in ("scratch:timm:test_resnet", f"run:{start}")
+    assert reason.startswith(f"{run.data['model']['reference']} was chosen by a probe's accuracy")
+    again = hs.fit(shapes.arrays(24), **{**options, "model": run.data["model"]["reference"]}, out=tmp_path / "again")
+    assert again.metrics["test"]["accuracy"] == run.metrics["test"]["accuracy"]
+
+
+def test_a_model_of_several_that_cannot_be_opened_is_named(shapes: ModuleType, tmp_path: Path) -> None:
+    from headstart.core.errors import ModelError
+
+    options = {**shapes.QUICK, "model": "scratch:timm:test_resnet,run:nowhere", "out": tmp_path / "run"}
+    with pytest.raises((ModelError, hs.HeadstartError), match="nowhere"):
+        hs.fit(shapes.arrays(16), **options)
+    assert not (tmp_path / "run").exists()

@@ -54,7 +54,7 @@ ROWS = (
     Row("split_seed", DATA, "N", "Seed of the split; --seed never moves it.", "0", int),
     Row("train_size", DATA, "N", "Labelled samples used, validation included.", "all", int),
     Row("bad_samples", DATA, "POLICY", "Unreadable samples: skip (up to a limit) or refuse.", "skip"),
-    Row("model", MODEL, "REF", "sample:…, timm:…, hf:…, file:…, run:… ; auto: the best one offline.", "auto"),
+    Row("model", MODEL, "REF", "sample:…, timm:…, hf:…, file:…, run:… ; auto, or A,B,C: the best.", "small"),
     Row("arch", MODEL, "NAME", "Architecture of a file: (a timm name), or key=value,... of scratch:gru and its like."),
     Row("image_size", MODEL, "PX", "Edge in pixels, or auto: the smallest size that pays.", "auto"),
     Row("max_length", MODEL, "TOKENS", "Most tokens of a text, or auto: what most texts need.", "auto"),

@@ -14,6 +14,7 @@ The steps, in order, each kept in the run folder as it ends, so that an interrup
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from headstart.verbs.fallback import fall_back, held_out_baselines
 from headstart.verbs.frozen import run_probes, run_raw, run_screening
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.mixture import Mixture, settle_mixture, temperature_of
+from headstart.verbs.model_choice import with_chosen_model
 from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
@@ -84,8 +86,9 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         # The configuration is written once data and options have been found sound: a run folder without it is none.
         folder.write_config({"data": source, **_resolved(checked).model_dump(mode="json", exclude={"out"})})
         _write_data(job)
+        job, reasons = with_chosen_model(job, checked.model)
         announce(job)
-        return _run(job)
+        return _run(job, reasons)
 
 
 def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> Run:
@@ -133,7 +136,7 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
             _check_data(job)
         else:
             _write_data(job)
-        return _run(job)
+        return _run(*with_chosen_model(job, options.model))
 
 
 def _resolved(options: FitOptions) -> FitOptions:
@@ -167,7 +170,7 @@ def _check_data(job: Job) -> None:
     job.dataset.name = kept["name"]  # what the user called them; resuming names the whole path
 
 
-def _run(job: Job) -> Run:
+def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     start = time.monotonic()
     labels = job.labels("train" if job.few else "validation")
     screening = run_screening(job)
@@ -175,7 +178,7 @@ def _run(job: Job) -> Run:
         progress().say(f"- {reason}")
     raw = run_raw(job)
     probes = run_probes(job, screening)
-    reasons = list(screening.reasons)
+    reasons = [*reasons, *screening.reasons]
     choices = make_choices(job, screening, probes, labels, reasons)
     chosen = choose(job, choices, labels, reasons)
     fallback = None

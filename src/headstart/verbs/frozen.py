@@ -80,10 +80,11 @@ class FrozenProbe:
 
 def run_screening(job: Job) -> Screening:
     """Choose stage, grid and size by evidence (a durable step)."""
-    return Screening.from_json(job.step("screen", lambda: _screen(job).as_json()))
+    return Screening.from_json(job.step("screen", lambda: screened(job).as_json()))
 
 
-def _screen(job: Job) -> Screening:
+def screened(job: Job) -> Screening:
+    """What a probe's cross-validation says of every stage, grid and size of the network."""
     own = job.open(None)
     names = list(own.stages)
     if job.options.stage not in ("auto", "last", *names):

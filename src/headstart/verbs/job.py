@@ -211,7 +211,7 @@ class Job:
 def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone | None = None) -> Job:
     """Load and split the data and settle everything that does not depend on measurements.
 
-    `options.model` "auto" becomes the modality's default.
+    `options.model` becomes the modality's default where none is named; of several, the first.
 
     Raises
     ------
@@ -222,8 +222,10 @@ def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone
     modality = modality_of(dataset.schema.modality)
     fields = FitOptions.model_fields
     modality.check({name for name in options.model_fields_set if getattr(options, name) != fields[name].default})
-    if options.model == "auto":
+    if options.model in ("small", "auto"):
         options = options.model_copy(update={"model": modality.default_model})
+    elif "," in options.model:
+        options = options.model_copy(update={"model": options.model.split(",")[0].strip()})
     tasks = dataset.schema.tasks
     if len(tasks) != 1:
         names = ", ".join(t.name for t in tasks)

@@ -39,7 +39,10 @@ class FitOptions(BaseModel):
     bad_samples: Literal["skip", "refuse"] = "skip"
 
     # model
-    model: str = Field("auto", description="a model reference; auto is the best one for the data that opens offline")
+    model: str = Field(
+        "small",
+        description="a model reference; small is what comes with Headstart; auto, or several (A,B,C), takes the one that a probe can use best",
+    )
     arch: str | None = Field(None, description="architecture of a file: reference")
     image_size: int | Literal["auto"] = "auto"
     max_length: Annotated[int, Field(ge=4, le=32768)] | Literal["auto"] = Field(

@@ -27,7 +27,8 @@ from headstart.models.backbone import Backbone
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.estimate import forward_speed
 from headstart.verbs.evaluation import metrics_of
-from headstart.verbs.job import Job, open_engines, open_job
+from headstart.verbs.job import Job, open_job
+from headstart.verbs.model_choice import for_model
 from headstart.verbs.options import make_options
 
 PROBE, NEIGHBOURS = "probe", "neighbours"
@@ -91,11 +92,7 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
 
 
 def _for(job: Job, reference: str) -> Job:
-    """The same data, split and samples with another network."""
-    options = job.options.model_copy(update={"model": reference})
-    return replace(
-        job, options=options, notes=Notes(), seconds={}, engines=open_engines(options), _opened={}, _features={}
-    )
+    return replace(for_model(job, reference), notes=Notes(), seconds={})
 
 
 def _row(job: Job) -> dict[str, Any]:

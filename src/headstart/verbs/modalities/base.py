@@ -50,8 +50,8 @@ class Modality(ABC):
     ----------
     name
         As in `Schema.modality`.
-    default_model
-        The best model that is available offline.
+    default_model, offline_models
+        A small model that is available offline, and all that `--model auto` compares.
     unit
         Of `InputSpec.size`, for people; empty where inputs have no size to choose.
     raw_name
@@ -62,6 +62,7 @@ class Modality(ABC):
 
     name: ModalityName
     default_model: str
+    offline_models: tuple[str, ...]
     unit: str
     raw_name: str
     raw_words: str

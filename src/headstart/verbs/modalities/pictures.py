@@ -27,6 +27,7 @@ class Pictures(Modality):
 
     name = "image"
     default_model = "sample:efficientnet_lite0"
+    offline_models = ("sample:efficientnet_lite0", "sample:efficientnet_lite1", "sample:efficientnet_lite2")
     unit = "px"
     raw_name = "Logistic regression, pixels"
     raw_words = "a linear model on raw pixels"

@@ -22,6 +22,7 @@ class Series(Modality):
 
     name = "sequence"
     default_model = "scratch:gru"
+    offline_models = ("scratch:gru", "scratch:lstm", "scratch:inception-time")
     unit = ""
     raw_name = "Logistic regression, mean/std/min/max per channel"
     raw_words = "a linear model on mean, deviation, least and largest value of each channel"

@@ -32,6 +32,7 @@ class Texts(Modality):
 
     name = "text"
     default_model = "sample:all-minilm-l6-v2"
+    offline_models = ("sample:all-minilm-l6-v2", "scratch:awd-lstm", "scratch:gru")
     unit = "tokens"
     raw_name = "TF-IDF + logistic regression"
     raw_words = "a linear model on TF-IDF"
