@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 
+import headstart as hs
 from headstart.measure import find_metric, mcnemar
 from headstart.verbs.guard import verdict
 
@@ -44,3 +48,42 @@ def test_numbers_have_no_mcnemar_and_lower_errors_are_better() -> None:
     assert found["verdict"] == "positive"
     assert found["gap"]["value"] == pytest.approx(0.29)
     assert found["mcnemar"] is None
+
+
+# -- the same network from random weights ------------------------------------------------------------------------------
+
+
+def test_the_full_guard_trains_the_network_from_random_weights(shapes: ModuleType, tmp_path: Path) -> None:
+    """A run of its own within the run; a killed one goes on, and its numbers stand beside the model's."""
+    here = tmp_path / "run"
+    start = save_timm(tmp_path / "weights.safetensors")
+    options = {**shapes.QUICK, "model": f"file:{start}", "arch": "test_resnet", "strategy": "lp-ft", "guard": "full"}
+    run = hs.fit(shapes.folder(tmp_path / "data", 30), **options, examples=False, out=here)
+    inner = hs.Run(here / "scratch")
+    assert inner.data["model"]["reference"] == f"scratch:file:{start}"
+    assert inner.data["strategy"]["name"] == "full"
+    for part in ("validation", "test"):
+        ours, its = run.data["baselines"]["scratch"][part]["accuracy"], inner.metrics[part]["accuracy"]
+        assert ours["value"] == pytest.approx(its["value"])
+    assert run.data["cost"]["parts"]["scratch"] > 0
+    assert "From random weights" in (here / "report.html").read_text()
+
+
+def test_there_is_no_baseline_from_random_weights_for_random_weights(shapes: ModuleType, tmp_path: Path) -> None:
+    run = hs.fit(shapes.arrays(24), **shapes.QUICK, strategy="probe", guard="full", out=tmp_path / "run")
+    assert "starts from random weights already" in " ".join(run.data["strategy"]["reasons"])
+    assert not (tmp_path / "run" / "scratch").exists()
+
+
+def save_timm(path: Path) -> Path:
+    """Weights of a tiny network, as timm writes them."""
+    from headstart.models.torchvision_import import prepare_torchvision
+
+    prepare_torchvision()
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), path)
+    return path

@@ -78,11 +78,10 @@ def fall_back(
         if high >= 0:
             continue
         value, own = (float(job.metric.function(y, z)) for z in (other, ours))
-        words = {"raw_features": job.modality.raw_words, "scratch": "the same network from random weights"}
         where = "out of folds" if job.few else "on validation"
         text = (
             f"The network is not handed back: {where}, {job.metric.name} is {own:.3f} for {chosen} and {value:.3f} for "
-            f"{words.get(name) or NAMES[name]} (95% interval of the difference {low:+.3f} to {high:+.3f})."
+            f"{NAMES.get(name) or job.modality.raw_words} (95% interval of the difference {low:+.3f} to {high:+.3f})."
         )
         found.append((sign * value, Fallback(name, theirs, text)))
     return max(found, key=lambda pair: pair[0])[1] if found else None

@@ -37,6 +37,7 @@ from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, tidy
+from headstart.verbs.scratch import run_scratch
 from headstart.verbs.writing import Result, finish
 
 
@@ -181,9 +182,12 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     reasons = [*reasons, *screening.reasons]
     choices = make_choices(job, screening, probes, labels, reasons)
     chosen = choose(job, choices, labels, reasons)
+    scratch = run_scratch(job, _run, reasons) if job.options.guard == "full" else None
     fallback = None
     if job.options.guard != "off":
         baselines = held_out_baselines(job, raw, probes["last"], labels, chosen.candidate is not None)
+        if scratch is not None:
+            baselines["scratch"] = scratch.logits("validation", job.parts["train" if job.few else "validation"])
         fallback = fall_back(job, chosen.name, chosen.logits, baselines, labels)
     if fallback is not None:
         reasons.insert(0, fallback.text)
@@ -208,6 +212,7 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
         beside=beside,
         mixture=mixture,
         fallback=fallback,
+        scratch=scratch,
         probes=probes,
         raw=raw,
         screening=screening,

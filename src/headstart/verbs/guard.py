@@ -12,6 +12,7 @@ from headstart.measure import Metric, mcnemar, paired_difference
 NAMES = {
     "majority": "always guessing the majority (or the mean)",
     "linear_probe": "a linear probe on the last layer",
+    "scratch": "the same network from random weights",
 }
 
 
@@ -49,7 +50,7 @@ def verdict(
         are no single classes), `text`.
     """
     sign = 1 if metric.higher_is_better else -1
-    own = {n: o for n, o in baselines.items() if n in ("raw_features", "majority")}
+    own = {n: o for n, o in baselines.items() if n in ("raw_features", "majority", "scratch")}
     name = max(own, key=lambda n: sign * float(metric.function(labels, own[n])))
     gap = paired_difference(metric, labels, ours, own[name])
     value, low, high = gap.value, gap.low, gap.high

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.models.bundle import load_bundle
 from headstart.models.model import Model
 from headstart.train.inference import outputs
 from headstart.verbs.candidates import build_model
@@ -25,6 +26,8 @@ def handed_back(job: Job, result: Result) -> Model:
         return result.network
     if result.fallback.name == "linear_probe":
         return build_model(job, result.probes["last"], "probe").eval()
+    if result.fallback.name == "scratch" and result.scratch is not None:
+        return load_bundle(result.scratch.path / "bundle").model
     return constant_model(job, result.raw.model) if result.fallback.name == "majority" else result.raw.model
 
 
@@ -40,6 +43,8 @@ def on_validation(job: Job, result: Result, model: Model) -> Judged:
         "raw_features": calibrated(task, result.raw.validation[have], 1.0),
         "linear_probe": calibrated(task, result.probes["last"].validation[have], 1.0),
     }
+    if result.scratch is not None:
+        baselines["scratch"] = result.scratch.outputs("validation", data)
     features = None
     if "test" not in job.parts and not job.few and result.fallback is None:
         features = outputs(model, job.reader(model.backbone), part, features=True).features
@@ -69,6 +74,8 @@ def on_test(job: Job, result: Result, model: Model) -> Judged:
         "raw_features": calibrated(task, without, 1.0),
         "linear_probe": calibrated(task, probe, 1.0),
     }
+    if result.scratch is not None:
+        baselines["scratch"] = result.scratch.outputs("test", data)
     labels = job.labels("test")
     if result.fallback is None:
         final = result.mixture.outputs(task, logits, without)

@@ -39,10 +39,7 @@ class FitOptions(BaseModel):
     bad_samples: Literal["skip", "refuse"] = "skip"
 
     # model
-    model: str = Field(
-        "small",
-        description="a model reference; small is what comes with Headstart; auto, or several (A,B,C), takes the one that a probe can use best",
-    )
+    model: str = Field("small", description="a model reference; auto, or several (A,B,C): the best of them")
     arch: str | None = Field(None, description="architecture of a file: reference")
     image_size: int | Literal["auto"] = "auto"
     max_length: Annotated[int, Field(ge=4, le=32768)] | Literal["auto"] = Field(

@@ -44,6 +44,7 @@ from headstart.verbs.judged import handed_back, on_test, on_validation
 from headstart.verbs.mixture import Mixture
 from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.report import report
+from headstart.verbs.scratch import Scratch
 from headstart.verbs.showing import Judged, examples, rests_on, worst, write_maps
 
 
@@ -59,8 +60,8 @@ class Result:
         (N, K) held-out logits of what is handed back, and of the linear model without a network.
     mixture
         How logits become answers.
-    fallback
-        The baseline that is handed back instead of the network, or None.
+    fallback, scratch
+        The baseline that is handed back instead of the network, and the network from random weights; or None.
     """
 
     network: Model
@@ -71,6 +72,7 @@ class Result:
     beside: np.ndarray
     mixture: Mixture
     fallback: Fallback | None
+    scratch: Scratch | None
     probes: dict[str, FrozenProbe]
     raw: RawBaseline
     screening: Screening
@@ -275,7 +277,7 @@ def _cost(job: Job, result: Result, model: Model, seconds: float) -> dict[str, A
     heads = sum(p.numel() for p in model.heads.parameters())
     trained = result.candidate.trained if result.candidate and result.fallback is None else heads
     parameters = [p for n, p in model.named_parameters() if not n.startswith("backbone.source_head.")]
-    steps = dict(job.seconds)
+    steps = dict(job.seconds) | ({} if result.scratch is None else {"scratch": result.scratch.seconds})
     return {
         # Work that an interrupted run had done already is counted by its steps, not by this process's clock.
         "seconds": round(max(seconds, sum(steps.values())), 2),
