@@ -92,6 +92,7 @@ ROWS = (
     Row("mixup", STRATEGY, "ALPHA", "Strength of mixup; 0 is off.", "0", float),
     Row("cutmix", STRATEGY, "ALPHA", "Strength of cutmix; 0 is off.", "0", float),
     Row("budget", RUN, "TIME", "Time for the whole run: 90s, 30m, 2h.", "none"),
+    Row("curve", RUN, "OF", "Learning curve of the probe, or full: of fine-tuning, too.", "probe"),
     Row("guard", STRATEGY, "HOW", "Fall back on a better baseline: quick, full (with scratch) or off.", "quick"),
     Row("blend", STRATEGY, "", "Blend with a model without a network, where that pays.", "with auto", bool),
     Row("interpolate", STRATEGY, "", "Average weights with the probe's, where that pays.", "with auto", bool),

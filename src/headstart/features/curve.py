@@ -110,7 +110,7 @@ def learning_curve(
         values.append(value)
         draws.append(drawn)
     numbers = np.array(sizes) * share
-    return _described(metric, numbers, np.array(values), np.stack(draws, axis=1))
+    return described(metric, numbers, np.array(values), np.stack(draws, axis=1))
 
 
 def _best_penalty(
@@ -124,7 +124,9 @@ def _best_penalty(
     return means[best], np.mean([function(truth, made[best], weights) for made in every], axis=0)
 
 
-def _described(metric: Metric, n: np.ndarray, values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
+def described(metric: Metric, n: np.ndarray, values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
+    """The curve through (S,) numbers of labels and values of the metric, with (B, S) resampled values for doubt."""
+
     def as_error(v: np.ndarray) -> np.ndarray:
         return 1 - v if metric.higher_is_better else v
 

@@ -332,6 +332,7 @@ class Report(_Part):
     calibration: Calibration | None = None
     findings: list[FindingRow] = []
     curve: LearningCurve | None = None
+    tuned_curve: LearningCurve | None = None
     worst: list[WorstSample] = []
     importance: list[Importance] = []
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}

@@ -64,6 +64,8 @@ class Candidate:
         (N, K) logits on the validation part; where data are few, out of two folds over the training part.
     strategy
         What was run.
+    arm, mirror
+        What was asked for, and whether pictures may be mirrored.
     notes
         What was decided on the way.
     """
@@ -74,6 +76,8 @@ class Candidate:
     strategy: Strategy
     trained: int
     notes: list[str]
+    arm: Arm
+    mirror: bool
 
 
 def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None) -> Model:
@@ -166,7 +170,8 @@ def train_candidate(job: Job, arm: Arm, start: FrozenProbe, mirror: bool) -> Can
     job = replace(job, options=job.options.model_copy(update=dict(arm.options)))
     value = job.step(arm.step, lambda: _train(job, arm, start, mirror))
     strategy = Strategy.from_json(value["strategy"])
-    return Candidate(arm.step, start, value["validation"].numpy(), strategy, value["trained"], value["notes"])
+    logits = value["validation"].numpy()
+    return Candidate(arm.step, start, logits, strategy, value["trained"], value["notes"], arm, mirror)
 
 
 def weights_path(job: Job, name: str) -> Path:

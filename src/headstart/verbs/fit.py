@@ -38,6 +38,7 @@ from headstart.verbs.report import report
 from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, tidy
 from headstart.verbs.scratch import run_scratch
+from headstart.verbs.tuned_curve import tuned_curve
 from headstart.verbs.writing import Result, finish
 
 
@@ -199,6 +200,12 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     if fallback is None and blends(job):
         mixture, why = settle_mixture(job.task, job.metric, labels, held_out, beside, job.modality.raw_words)
         reasons.append(why)
+    tuned = chosen.candidate or (choices[-1].candidate if len(choices) > 1 else None)
+    curve = None
+    if job.options.curve == "full":
+        curve = job.step("curve", lambda: {"curve": tuned_curve(job, tuned) if tuned else None})["curve"]
+        if tuned is None:
+            reasons.append("--curve full: nothing was fine-tuned, so there is the probe's curve only.")
     network = load_candidate(job, chosen.candidate) if chosen.candidate else build_model(job, chosen.start, "probe")
     tried = [row_of(job, c, c is chosen and fallback is None, labels) for c in choices]
     if fallback is not None:
@@ -213,6 +220,7 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
         mixture=mixture,
         fallback=fallback,
         scratch=scratch,
+        curve=curve,
         probes=probes,
         raw=raw,
         screening=screening,

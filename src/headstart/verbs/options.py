@@ -80,6 +80,7 @@ class FitOptions(BaseModel):
     budget: float | None = Field(
         None, description="time for the whole run, such as 90s, 30m or 2h: what does not fit is left out"
     )
+    curve: Literal["probe", "full"] = Field("probe", description="learning curve of the probe, or of fine-tuning, too")
     guard: Literal["quick", "full", "off"] = Field(
         "quick", description="baselines that the model is held against: full trains one from random weights, too"
     )

@@ -62,6 +62,8 @@ class Result:
         How logits become answers.
     fallback, scratch
         The baseline that is handed back instead of the network, and the network from random weights; or None.
+    curve
+        The learning curve of fine-tuning, where it was asked for.
     """
 
     network: Model
@@ -73,6 +75,7 @@ class Result:
     mixture: Mixture
     fallback: Fallback | None
     scratch: Scratch | None
+    curve: dict[str, Any] | None
     probes: dict[str, FrozenProbe]
     raw: RawBaseline
     screening: Screening
@@ -103,7 +106,7 @@ def finish(job: Job, result: Result, start: float) -> None:
     examined = examine(job, result.screening, result.probes["best"].probe.held_out.numpy())
     curve = _curve(job, result)
     everything = _report(job, result, model, judged, metrics, time.monotonic() - start)
-    everything |= {"findings": examined["findings"], "curve": curve}
+    everything |= {"findings": examined["findings"], "curve": curve, "tuned_curve": result.curve}
     everything["worst"] = worst(job, final)
     everything["importance"] = rests_on(job, model, final)
     everything["data"]["examples"] = examples(job)

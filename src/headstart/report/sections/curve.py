@@ -11,16 +11,22 @@ from headstart.report.words import metric_words
 
 
 def curve(run: RunFolder) -> list[Section]:
-    """The probe's learning curve with its law; no section where there were too few labels for one."""
-    found = run.report.curve
-    if found is None or len(found.points) < 2:
+    """The learning curves of probe and fine-tuning with their laws; no section where there were too few labels."""
+    report, shown = run.report, []
+    for found, name in ((report.curve, "probe"), (report.tuned_curve, "tuned")):
+        if found is None or len(found.points) < 2:
+            continue
+        words = metric_words(found.metric)
+        shown.append(
+            {
+                "name": name,
+                "figure": learning_figure(found, words.higher, words.title, f"learning-{name}"),
+                "gains": [gain_text(gain, words.title, words.percent) for gain in found.gains],
+            }
+        )
+    if not shown:
         return []
-    words = metric_words(found.metric)
-    values = {
-        "figure": learning_figure(found, words.higher, words.title, "learning"),
-        "gains": [gain_text(gain, words.title, words.percent) for gain in found.gains],
-    }
-    return [Section("labels", "What more labels would be worth", "curve.html", values)]
+    return [Section("labels", "What more labels would be worth", "curve.html", {"curves": shown})]
 
 
 def gain_text(gain: Gain, title: str, percent: bool) -> str:
