@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.core.errors import ModelError
-from headstart.features import lbfgs
+from headstart.features import lbfgs, solver
 from headstart.features.solver import (
     ProbePath,
     fit_paths,
@@ -287,3 +287,18 @@ def test_what_is_refused() -> None:
         fit_paths(x, y.float(), "regression", 2, [1.0], ones)
     with pytest.raises(ValueError, match="fold weights"):
         fit_paths(x[:10], y, "single-label", 3, [1.0], ones)
+
+
+def test_a_gram_matrix_that_lapack_gives_up_on_is_solved_by_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As happened on 500 features of digits of 32 pixels, in float32 and on one thread."""
+
+    def gives_up(matrix: torch.Tensor) -> None:
+        raise torch.linalg.LinAlgError("the algorithm failed to converge")
+
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    gram = x @ x.T
+    monkeypatch.setattr(torch.linalg, "eigh", gives_up)
+    vectors = solver._eigenvectors(gram)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(30), atol=1e-5, rtol=0)
+    rotated = vectors.T @ gram @ vectors
+    assert float((rotated - torch.diag(rotated.diag())).abs().max()) < 1e-3

@@ -266,8 +266,16 @@ def _rotate(z: Tensor) -> tuple[Tensor, Tensor]:
     if z.shape[0] < z.shape[1]:
         basis, triangle = torch.linalg.qr(z.T)
         z = triangle.T
-    vectors = torch.linalg.eigh(z.T @ z).eigenvectors
+    vectors = _eigenvectors(z.T @ z)
     return z @ vectors, vectors if basis is None else basis @ vectors
+
+
+def _eigenvectors(gram: Tensor) -> Tensor:
+    """(R, R) orthonormal; LAPACK's divide and conquer may fail in float32 where most eigenvalues are nearly 0."""
+    try:
+        return torch.linalg.eigh(gram).eigenvectors
+    except torch.linalg.LinAlgError:
+        return torch.linalg.svd(gram.double())[0].to(gram)
 
 
 def _targets(y: Tensor, kind: Kind, outputs: int, fold_weights: Tensor) -> tuple[Tensor, Tensor]:
