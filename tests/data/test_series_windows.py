@@ -362,3 +362,9 @@ def test_an_id_that_series_were_told_apart_by_is_needed_again() -> None:
     learned = load_data(series(), series="v", id="id", time="k", label="label")
     with pytest.raises(HeadstartError, match="no column 'id'"):
         load_inputs(series().drop(columns="id"), "sequence", learned.schema.inputs, learned.schema.reading)
+
+
+def test_a_column_without_values_is_left_out_and_named() -> None:
+    data = load_data(series().assign(broken=np.nan), id="id", time="k")
+    assert data.schema.inputs == ("v",)
+    assert "Columns without a value in their first rows are left out: broken." in said(data)

@@ -17,6 +17,8 @@ from headstart.data.series_windows import Piece, cut_windows, majority, sampling
 from headstart.data.tables import LABEL_COLUMNS, Table
 
 READING = ("id", "time", "window", "stride")
+_LOOKED_AT = 50
+"""Rows by which the columns of numbers are told."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,20 @@ def _numeric(table: Table, taken: set[str | None], name: str, notes: Notes) -> t
     if not found:
         raise DataError(f"{name} has no column of numbers besides those named.", "Name the channels: --series x,y,z.")
     notes.info("columns", f"Channels of the series: {', '.join(found)}.")
+    empty = [c for c in table.names if c not in taken and c not in found and _is_empty(table, c)]
+    if empty:
+        notes.warn("columns", f"Columns without a value in their first rows are left out: {', '.join(empty)}.")
     return found
+
+
+def _is_empty(table: Table, column: str) -> bool:
+    cells = table.lazy(column)
+    return all(pd.isna(cells[i]) for i in range(min(_LOOKED_AT, len(table))))
 
 
 def _is_numeric(table: Table, column: str) -> bool:
     cells = table.lazy(column)
-    some = [cells[i] for i in range(min(50, len(table)))]
+    some = [cells[i] for i in range(min(_LOOKED_AT, len(table)))]
     return any(_number(c) for c in some) and all(_number(c) or c is None or pd.isna(c) for c in some)
 
 
