@@ -144,7 +144,7 @@ def _is_empty(table: Table, column: str) -> bool:
 def _is_numeric(table: Table, column: str) -> bool:
     cells = table.lazy(column)
     some = [cells[i] for i in range(min(_LOOKED_AT, len(table)))]
-    return any(_number(c) for c in some) and all(_number(c) or c is None or pd.isna(c) for c in some)
+    return any(_number(c) and not pd.isna(c) for c in some) and all(_number(c) or c is None or pd.isna(c) for c in some)
 
 
 def _number(cell: Any) -> bool:
