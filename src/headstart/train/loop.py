@@ -31,6 +31,9 @@ from headstart.train.work import History, Log, MemoryLog, Score, Settings, Valid
 
 __all__ = ["History", "Log", "MemoryLog", "Score", "Settings", "Trainer", "Validate", "Work"]
 
+WRITING_SHARE = 0.05
+"""Of the time that writing checkpoints may take."""
+
 
 class Trainer:
     """Runs phases over a model.
@@ -70,6 +73,7 @@ class Trainer:
         self.ctx = Context(model, reader, settings.seed, settings.device)
         self._start = time.monotonic()
         self._last_checkpoint = time.monotonic()
+        self._write_seconds = 0.0
         self._interrupted = threading.Event()
         self._warned = False
 
@@ -136,7 +140,11 @@ class Trainer:
                 self._stop_if_interrupted()
         clock.epoch += 1
         self._end_epoch(state)
-        self._save(state)
+        over = state.done or clock.epoch >= min(work.phase.epochs, work.phase.stop_after or work.phase.epochs)
+        # Where epochs are short and the network is large, writing after each would take longer than training.
+        rest = min(self.settings.every, self._write_seconds / WRITING_SHARE)
+        if over or self._interrupted.is_set() or time.monotonic() - self._last_checkpoint >= rest:
+            self._save(state)
         self._stop_if_interrupted()
 
     def _step(self, state: PhaseState, micro: list[dict[str, Batch]]) -> dict[str, float]:
@@ -244,8 +252,10 @@ class Trainer:
             "log": self.log.position(self.settings.labels),
             **state.as_tree(),
         }
+        start = time.monotonic()
         save_tree(self.settings.checkpoint, tree)
         self._last_checkpoint = time.monotonic()
+        self._write_seconds = self._last_checkpoint - start
 
     def _load(self) -> dict[str, Any] | None:
         path = self.settings.checkpoint

@@ -81,7 +81,8 @@ class Settings:
     checkpoint
         File to write checkpoints to; None writes none. If it exists, training continues from it.
     every
-        Seconds between checkpoints within an epoch (one is also written after each epoch).
+        Seconds between checkpoints within an epoch. After an epoch one is written unless that would take more than a
+        twentieth of the time; after the last one always.
     name
         Shown with the progress and written into the log.
     scratch
