@@ -87,7 +87,7 @@ def test_accuracy_exactly(n: int) -> None:
         (4, 0.97, 0.06, 500),
         (10, 0.97, None, 500),
         (10, 0.9, 0.03, 500),
-        (10, 0.9, 0.02, 2000),
+        (10, 0.9, 0.03, 1000),
     ],
 )
 def test_macro_f1(classes: int, accuracy: float, rarest: float | None, n: int) -> None:
