@@ -92,6 +92,7 @@ ROWS = (
     Row("mixup", STRATEGY, "ALPHA", "Strength of mixup; 0 is off.", "0", float),
     Row("cutmix", STRATEGY, "ALPHA", "Strength of cutmix; 0 is off.", "0", float),
     Row("seed", RUN, "N", "Seed of everything but the split.", "0", int),
+    Row("seeds", RUN, "K", "Fits, with seeds N, N + 1, ...; the best by validation is kept.", "1", int),
     Row("device", RUN, "NAME", "cpu, cuda or mps (untested).", "auto"),
     Row("precision", RUN, "NAME", "float32 or bfloat16.", "auto"),
     Row("engine", RUN, "NAME", "Runs the frozen network: torch, openvino, onnxruntime; auto measures.", "auto"),

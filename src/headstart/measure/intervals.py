@@ -199,18 +199,26 @@ def paired_difference(
     Interval
         Positive means a higher value, which for errors and losses is worse. None where either is not defined.
     """
+    value, draws = paired_draws(metric, labels, outputs, baseline, seed)
+    return UNDEFINED if math.isnan(value) else _around(value, draws, level)
+
+
+def paired_draws(
+    metric: Metric, labels: ArrayLike, outputs: ArrayLike, baseline: ArrayLike, seed: int = 0
+) -> tuple[float, Array]:
+    """What `paired_difference` is made of: the difference, and (B,) that of each resample; NaN where not defined."""
     labels = np.asarray(labels)
     here = ~missing_rows(labels)
     labels, a, b = labels[here], np.asarray(outputs)[here], np.asarray(baseline)[here]
     value = metric.function(labels, a) - metric.function(labels, b)
     if math.isnan(value):
-        return UNDEFINED
+        return value, np.array([])
     function = _of_resamples(metric)
     draws = [
         function(labels, a, weights) - function(labels, b, weights)
         for weights in resamples_of(len(labels), seed, _affordable(a, RESAMPLES))
     ]
-    return _around(value, np.concatenate(draws), level)
+    return value, np.concatenate(draws)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
