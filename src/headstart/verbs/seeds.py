@@ -108,6 +108,7 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
         "options": reports[best]["options"] | {"seed": options.seed, "seeds": options.seeds},
     }
     folder.write_report(everything)
+    folder.clear_checkpoints()
     report(folder.path)
 
 

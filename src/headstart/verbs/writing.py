@@ -73,10 +73,10 @@ def finish(job: Job, result: Result, start: float) -> None:
         judged["test"] = _test(job, result)
     final = judged.get("test", judged["validation"])
     write_maps(job, result.start, final)
+    keep_answers(folder, final.labels, final.outputs, final.baselines)
     rows = [prediction_rows(task, j.part, list(j.data.ids), j.labels, j.outputs) for j in judged.values()]
     with replacing(folder.predictions) as path:
         pd.concat(rows, ignore_index=True).to_parquet(path)
-    keep_answers(folder, final.labels, final.outputs, final.baselines)
     # Views of training are not part of the model that is kept.
     model.backbone.augmentations = {}
     metrics = {part: metrics_of(task, j.labels, j.outputs, job.options.seed) for part, j in judged.items()}
