@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from headstart.measure import find_metric, mcnemar, metrics_for, paired_difference, wilson, with_intervals
-from headstart.measure.intervals import UNDEFINED, percentiles, resamples_of
+from headstart.measure.intervals import UNDEFINED, Interval, around_share, percentiles, resamples_of
 from headstart.measure.weighting import Array
 
 
@@ -97,7 +97,7 @@ def test_undefined_metrics_are_null() -> None:
     found = with_intervals("single-label", [1, 1, 1], [[0.2, 0.8]] * 3)
     assert found["auroc"] == {"value": None, "low": None, "high": None}
     assert found["accuracy"]["value"] == 1.0
-    assert found["balanced_accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert found["balanced_accuracy"] == {"value": 1.0, "low": wilson(3, 3)[0], "high": 1.0}
     json.dumps(found, allow_nan=False)
     nothing = with_intervals("single-label", np.array([-1]), [[0.2, 0.8]])
     assert all(row == UNDEFINED.as_json() for row in nothing.values())
@@ -109,6 +109,20 @@ def test_undefined_metrics_are_null() -> None:
 def test_mostly_undefined_resamples_give_no_interval() -> None:
     assert percentiles(np.array([1.0, np.nan, np.nan])) is None
     assert percentiles(np.array([1.0, 1.0, np.nan])) == (1.0, 1.0)
+
+
+def test_a_share_is_worth_the_samples_that_its_resamples_say() -> None:
+    draws = 0.8 + np.array([-0.02, 0.02] * 50)
+    worth = 0.8 * 0.2 / draws.var(ddof=1)
+    found = around_share(0.8, draws, 500)
+    assert (found.low, found.high) == pytest.approx(wilson(0.8 * worth, worth))
+    lower = around_share(0.8, draws - 0.01, 500)
+    assert lower.low is not None
+    assert found.low is not None
+    assert found.low < lower.low < 0.8, "resamples that are too low say that the value is"
+    assert around_share(0.5, np.full(100, 0.5), 500) == Interval(0.5, 0.5, 0.5)
+    assert around_share(0.0, np.zeros(100), 500) == Interval(0.0, *wilson(0, 500))
+    assert around_share(0.5, np.array([0.5, np.nan, np.nan]), 3) == Interval(0.5, None, None)
 
 
 def test_resamples_draw_as_many_samples_as_there_are() -> None:

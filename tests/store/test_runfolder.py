@@ -120,13 +120,18 @@ def test_steps_are_computed_once(tmp_path: Path) -> None:
     assert not folder.has_step("probe")
 
 
-def test_checkpoints_are_cleared(tmp_path: Path) -> None:
+def test_checkpoints_are_cleared_and_what_a_killed_process_left(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", "run")
+    folder.step("probe", dict)
+    half = folder.steps / ".answers.safetensors.x1.tmp"
+    half.write_bytes(b"half")
     folder.checkpoint("lp-ft").write_bytes(b"x")
     assert folder.checkpoint("lp-ft").parent == folder.checkpoints
     folder.clear_checkpoints()
     folder.clear_checkpoints()
     assert not folder.checkpoints.exists()
+    assert not half.exists()
+    assert folder.has_step("probe")
 
 
 def test_metrics_are_rewound(tmp_path: Path) -> None:

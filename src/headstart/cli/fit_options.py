@@ -97,6 +97,7 @@ ROWS = (
     Row("blend", STRATEGY, "", "Blend with a model without a network, where that pays.", "with auto", bool),
     Row("interpolate", STRATEGY, "", "Average weights with the probe's, where that pays.", "with auto", bool),
     Row("seed", RUN, "N", "Seed of everything but the split.", "0", int),
+    Row("seeds", RUN, "K", "Fits, with seeds N, N + 1, ...; the best by validation is kept.", "1", int),
     Row("device", RUN, "NAME", "cpu, cuda or mps (untested).", "auto"),
     Row("precision", RUN, "NAME", "float32 or bfloat16.", "auto"),
     Row("engine", RUN, "NAME", "Runs the frozen network: torch, openvino, onnxruntime; auto measures.", "auto"),

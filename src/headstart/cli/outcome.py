@@ -45,6 +45,8 @@ def print_outcome(run: Any, as_json: bool) -> None:
         out.print(f"- {reason}")
     out.print()
     _print_scores(run.data)
+    for said in _over_seeds(run.data):
+        out.print(said)
     guard = run.data.get("guard") or {}
     if guard.get("verdict"):
         out.print()
@@ -62,6 +64,27 @@ def print_outcome(run: Any, as_json: bool) -> None:
         out.print(f"Note: {text}")
     out.print()
     _print_places(run)
+
+
+def _over_seeds(data: Mapping[str, Any]) -> list[str]:
+    """What several seeds say of the deciding metric and of the gap to the probe; nothing of one seed."""
+    over = data.get("over_seeds")
+    if not over:
+        return []
+    found = over["metrics"][over["part"]][data["metric"]]
+    said = f"Over {len(over['runs'])} seeds: {over['part']} {data['metric'].replace('_', ' ')} "
+    said += f"{_plain(found['mean'])} (standard deviation {_plain(found['std'])}; 95% of the mean {interval(found)})."
+    gaps = [
+        f"Gap to {BASELINES.get(gap['baseline'], gap['baseline']).lower()} over seeds and samples: "
+        f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})."
+        for gap in over["gaps"]
+        if gap["baseline"] == "linear_probe" and gap["low"] is not None
+    ]
+    return ["", said, *gaps, f"Seed {over['best']} is handed back: the best on validation."]
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else number(value)
 
 
 def _more_labels(curve: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from headstart.measure.calibration import (
 )
 from headstart.measure.intervals import Interval, mcnemar, paired_difference, wilson, with_intervals
 from headstart.measure.metrics import Metric, compute_all, find_metric, metrics_for
+from headstart.measure.seeds import gap_over_seeds, over_seeds
 
 __all__ = [
     "Bin",
@@ -21,8 +22,10 @@ __all__ = [
     "ece",
     "find_metric",
     "fit_temperature",
+    "gap_over_seeds",
     "mcnemar",
     "metrics_for",
+    "over_seeds",
     "paired_difference",
     "reliability_bins",
     "wilson",

@@ -1,9 +1,14 @@
 """How sure is a number? Intervals for metrics, and tests of two models on the same samples.
 
-Accuracies get Wilson's interval; every other metric a percentile bootstrap over samples (B. Efron, R.
-Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13), as do differences between two models, with
-both on the same resamples. Percentile intervals are a little narrow where samples are few: of those that
-should cover 95%, about 93% do for the RMSE of 150 normal errors.
+Accuracies get Wilson's interval. Balanced accuracy and F1, which are means of shares, get Wilson's too, with the
+number of samples that a share as uncertain as they are by a bootstrap would rest on (`around_share`). Every other
+metric gets a percentile bootstrap over samples (B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993,
+chapter 13), as do differences between two models, with both on the same resamples.
+
+tests/measure/test_coverage.py simulates what they cover: of 95% intervals 93 to 97% for accuracy and its paired
+differences from 200 samples on and for macro F1 from 500 on, up to an accuracy of .97. Percentile intervals are a
+little narrow where samples are few: about 93% for the RMSE of 150 normal errors, and 91 to 94% for macro F1 of 500
+samples at .97, which is why it has its own.
 """
 
 from __future__ import annotations
@@ -108,7 +113,7 @@ def with_intervals(
     metrics = metrics_for(kind)
     values = {name: metric.function(labels, outputs) for name, metric in metrics.items()}
     draws: dict[str, list[Array]] = {
-        name: [] for name, m in metrics.items() if m.interval == "bootstrap" and not math.isnan(values[name])
+        name: [] for name, m in metrics.items() if m.interval != "wilson" and not math.isnan(values[name])
     }
     if draws:
         for weights in resamples_of(len(labels), seed, _affordable(outputs, resamples)):
@@ -121,9 +126,53 @@ def with_intervals(
         elif metric.interval == "wilson":
             low, high = wilson(round(values[name] * len(labels)), len(labels), level)
             found[name] = Interval(values[name], low, high).as_json()
+        elif metric.interval == "effective":
+            found[name] = around_share(values[name], np.concatenate(draws[name]), len(labels), level).as_json()
         else:
             found[name] = _around(values[name], np.concatenate(draws[name]), level).as_json()
     return found
+
+
+def around_share(value: float, draws: Array, n: int, level: float = 0.95) -> Interval:
+    """Wilson's interval of a mean of shares, with the sample size that its bootstrap says it is worth.
+
+    A share of m samples has the variance p (1 - p) / m, so a value v with the bootstrap variance s^2 is worth
+    m = v (1 - v) / s^2 samples: about `n` for balanced classes, fewer where rare ones decide. The middle is the value
+    less its bias, for which the bootstrap's is taken: F1 of resamples is lower than F1 as a rule. Unlike percentiles
+    it is not too narrow near 1.
+
+    Sources: effective sample size: E. Korn, B. Graubard, "Confidence intervals for proportions with small expected
+    number of positive counts estimated from survey data", Survey Methodology 24 (1998); with Wilson's interval: N.
+    Dean, M. Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", Journal
+    of Survey Statistics and Methodology 3 (2015); bias: B. Efron, R. Tibshirani (above), chapter 10.
+
+    Parameters
+    ----------
+    value
+        The metric, from 0 to 1.
+    draws
+        (B,) the metric of resamples, NaN where not defined.
+    n
+        Samples that the value is of: its worth where it is 0 or 1 and the resamples are all the same.
+    level
+        Probability that the interval is to cover.
+
+    Returns
+    -------
+    Interval
+        Without ends where more than half of the draws are not defined.
+    """
+    defined = draws[~np.isnan(draws)]
+    if 2 * len(defined) <= len(draws):
+        return Interval(value, None, None)
+    spread = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
+    if spread < 1e-12:
+        ends = wilson(round(value) * n, n, level) if value in (0.0, 1.0) else (value, value)
+        return Interval(value, *ends)
+    worth = value * (1 - value) / spread**2
+    middle = min(max(2 * value - float(defined.mean()), 0.0), 1.0)
+    low, high = wilson(middle * worth, worth, level)
+    return Interval(value, min(low, value), max(high, value))
 
 
 def paired_difference(
@@ -150,18 +199,26 @@ def paired_difference(
     Interval
         Positive means a higher value, which for errors and losses is worse. None where either is not defined.
     """
+    value, draws = paired_draws(metric, labels, outputs, baseline, seed)
+    return UNDEFINED if math.isnan(value) else _around(value, draws, level)
+
+
+def paired_draws(
+    metric: Metric, labels: ArrayLike, outputs: ArrayLike, baseline: ArrayLike, seed: int = 0
+) -> tuple[float, Array]:
+    """What `paired_difference` is made of: the difference, and (B,) that of each resample; NaN where not defined."""
     labels = np.asarray(labels)
     here = ~missing_rows(labels)
     labels, a, b = labels[here], np.asarray(outputs)[here], np.asarray(baseline)[here]
     value = metric.function(labels, a) - metric.function(labels, b)
     if math.isnan(value):
-        return UNDEFINED
+        return value, np.array([])
     function = _of_resamples(metric)
     draws = [
         function(labels, a, weights) - function(labels, b, weights)
         for weights in resamples_of(len(labels), seed, _affordable(a, RESAMPLES))
     ]
-    return _around(value, np.concatenate(draws), level)
+    return value, np.concatenate(draws)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

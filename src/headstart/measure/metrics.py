@@ -29,7 +29,8 @@ class Metric:
     needs_probabilities
         Whether predicted classes alone do not do.
     interval
-        How its interval is computed: "wilson" for the share of samples that are right, otherwise "bootstrap".
+        How its interval is computed: "wilson" for the share of samples that are right, "effective" for means of shares
+        (`around_share`), otherwise "bootstrap".
     of_resamples
         What takes the place of `function` for bootstrap resamples, where that differs.
     """
@@ -38,7 +39,7 @@ class Metric:
     function: MetricFunction
     higher_is_better: bool = True
     needs_probabilities: bool = False
-    interval: Literal["wilson", "bootstrap"] = "bootstrap"
+    interval: Literal["wilson", "effective", "bootstrap"] = "bootstrap"
     of_resamples: MetricFunction | None = None
 
     def better(self, a: float | None, b: float | None) -> bool:
@@ -57,8 +58,8 @@ def _table(*metrics: Metric) -> Mapping[str, Metric]:
 _METRICS: Mapping[str, Mapping[str, Metric]] = {
     "single-label": _table(
         Metric("accuracy", single_label.accuracy, interval="wilson"),
-        Metric("balanced_accuracy", single_label.balanced_accuracy),
-        Metric("macro_f1", single_label.macro_f1),
+        Metric("balanced_accuracy", single_label.balanced_accuracy, interval="effective"),
+        Metric("macro_f1", single_label.macro_f1, interval="effective"),
         Metric("auroc", single_label.auroc, needs_probabilities=True),
         Metric("log_loss", single_label.log_loss, higher_is_better=False, needs_probabilities=True),
         Metric(
@@ -71,8 +72,8 @@ _METRICS: Mapping[str, Mapping[str, Metric]] = {
     ),
     "multi-label": _table(
         Metric("map", multi_label.mean_average_precision, needs_probabilities=True),
-        Metric("micro_f1", multi_label.micro_f1),
-        Metric("macro_f1", multi_label.macro_f1),
+        Metric("micro_f1", multi_label.micro_f1, interval="effective"),
+        Metric("macro_f1", multi_label.macro_f1, interval="effective"),
         Metric("subset_accuracy", multi_label.subset_accuracy, interval="wilson"),
         Metric("log_loss", multi_label.log_loss, higher_is_better=False, needs_probabilities=True),
     ),

@@ -301,6 +301,47 @@ class Cost(_Part):
     threads: int | None = None
 
 
+class SeedRun(_Part):
+    """One of several fits that differ in their seed: the deciding metric, where it has one."""
+
+    seed: int = 0
+    run: str = ""
+    strategy: str = ""
+    validation: float | None = None
+    test: float | None = None
+    seconds: float | None = None
+
+
+class Spread(_Part):
+    """A metric over seeds; the interval is of the mean, and of seeds only."""
+
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class SeedGap(_Part):
+    """How much better than a baseline over seeds and samples, and the standard errors from both."""
+
+    baseline: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    seed_error: float | None = None
+    sample_error: float | None = None
+
+
+class OverSeeds(_Part):
+    """What several seeds say; `best` is the one that is handed back."""
+
+    part: str = "test"
+    best: int = 0
+    runs: list[SeedRun] = []
+    metrics: dict[str, dict[str, Spread]] = {}
+    gaps: list[SeedGap] = []
+
+
 class Pretraining(_Part):
     """Of a run without labels: what it learned, and its metric on held-out data after the first epoch and at best."""
 
@@ -344,6 +385,7 @@ class Report(_Part):
     screen: Screen | None = None
     cost: Cost = Cost()
     seeds: list[int] = []
+    over_seeds: OverSeeds | None = None
     split_seed: int | None = None
     options: dict[str, Any] = {}
     versions: dict[str, str] = {}

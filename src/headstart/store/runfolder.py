@@ -158,7 +158,11 @@ class RunFolder:
         return self.checkpoints / f"{name}.safetensors"
 
     def clear_checkpoints(self) -> None:
+        """Remove the state of training, and half-written files that a killed process left."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for left in self.path.rglob(".*.tmp"):
+            if left.is_file():
+                left.unlink(missing_ok=True)
 
 
 class JsonLines:

@@ -39,7 +39,19 @@ def estimate(data: Any, **options: Any) -> dict[str, Any]:
     checked = make_options(options)
     with tempfile.TemporaryDirectory() as scratch:
         job = open_job(RunFolder(Path(scratch)), checked, data)
-        return plan(job)
+        return _times(plan(job), checked.seeds, job.pretrained)
+
+
+def _times(found: dict[str, Any], seeds: int, pretrained: bool) -> dict[str, Any]:
+    """The plan of a fit over seeds: what a pretrained network computes frozen is kept from the first one."""
+    if seeds == 1:
+        return found
+    kept = ("screen", "probe") if pretrained else ()
+    each = sum(step["seconds"] for step in found["plan"] if step["name"] not in kept)
+    more = round((seeds - 1) * each, 1)
+    step = {"name": "seeds", "detail": f"the same with {counted(seeds - 1, 'more seed')}", "seconds": more}
+    whole = {"seconds": round(found["seconds"] + more), "disk_mb": found["disk_mb"] * (seeds + 1)}
+    return found | whole | {"plan": [*found["plan"], step]}
 
 
 def announce(job: Job) -> None:

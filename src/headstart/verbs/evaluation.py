@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from headstart.data import Task
 from headstart.data.schema import missing
 from headstart.features.probe import as_outputs
 from headstart.measure import reliability_bins, with_intervals
 from headstart.measure.metrics import metrics_for
+from headstart.store.runfolder import RunFolder
 
 
 def calibrated(task: Task, logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -91,6 +94,18 @@ def prediction_rows(task: Task, part: str, ids: list[str], labels: np.ndarray, o
     if task.kind != "regression":
         columns |= {f"p_{c}": outputs[:, i] for i, c in enumerate(task.classes)}
     return pd.DataFrame(columns)
+
+
+def keep_answers(
+    folder: RunFolder, labels: np.ndarray, outputs: np.ndarray, baselines: Mapping[str, np.ndarray]
+) -> None:
+    """Keep what the model and its baselines answered on the part that is judged: pairs over seeds need every sample."""
+
+    def answers() -> dict[str, Any]:
+        kept = {name: torch.as_tensor(np.asarray(out)) for name, out in baselines.items()}
+        return {"labels": torch.as_tensor(labels), "model": torch.as_tensor(outputs), "baselines": kept}
+
+    folder.step("answers", answers)
 
 
 def per_class(task: Task, labels: np.ndarray, outputs: np.ndarray) -> list[dict[str, Any]]:

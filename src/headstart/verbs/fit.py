@@ -77,6 +77,10 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
     source = absolute(data) if isinstance(data, (str, Path)) else None
+    if checked.seeds > 1:
+        from headstart.verbs.seeds import fit_seeds
+
+        return fit_seeds(folder, there, _resolved(checked), data, source, module)
     with tidy(folder, there), folder.locked(), interruptible(folder):
         job = open_job(folder, checked, data, module)
         if "text" in method.needs and job.modality.name != "text":
@@ -132,6 +136,10 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         raise ConfigError(
             f"The network of {folder.path} was given as an object.", "Give it again: resume(run, model=...)."
         )
+    if options.seeds > 1:
+        from headstart.verbs.seeds import resume_seeds
+
+        return resume_seeds(folder, options, data, source, model)
     with folder.locked(), interruptible(folder):
         job = open_job(folder, options, source if data is None else data, model)
         if folder.data.exists():

@@ -93,6 +93,7 @@ class FitOptions(BaseModel):
 
     # run
     seed: int = 0
+    seeds: int = Field(1, ge=1, description="how often to fit, with seed, seed + 1, ... on the same split")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     engine: str = Field("auto", description="what runs the frozen network: auto, or `headstart methods --kind engine`")

@@ -23,7 +23,8 @@ def tidy(folder: RunFolder, there: Collection[Path]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        refused = isinstance(error, HeadstartError) and not folder.steps.exists() and not folder.metrics.exists()
+        measured = folder.steps.exists() or folder.metrics.exists() or any(folder.path.glob("seed-*"))
+        refused = isinstance(error, HeadstartError) and not measured
         if refused or not folder.config.exists():
             for path in folder.path.glob("*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -8,6 +8,7 @@ from headstart.report.figures.intervals import intervals
 from headstart.report.folder import RunFolder
 from headstart.report.formats import estimate, interval
 from headstart.report.schema import Estimate, Report
+from headstart.report.sections.doubt import doubts
 from headstart.report.sections.section import Section
 from headstart.report.words import BASELINE_MEANINGS, BASELINES, PARTS, baseline_title, metric_words
 
@@ -25,6 +26,7 @@ def result(run: RunFolder) -> Section:
             "chart": _chart(report),
             "baselines": _baselines(report),
             "metrics": _metrics(report),
+            "doubts": doubts(report),
             "cross_validation": report.data.protocol == "cross-validation",
         },
     )

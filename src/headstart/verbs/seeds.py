@@ -1,0 +1,188 @@
+"""`fit --seeds K`: the same fit with seeds N, N + 1, ..., and what holds over all of them.
+
+Every seed is a run of its own in `RUN/seed-0`, `RUN/seed-1`, ...: one split and one test part, so that whatever
+differs comes from training, and samples are paired. The best by validation is handed back: its files are copied to
+RUN, where a run without `--seeds` has them, and RUN's report is its report with a section on all seeds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from headstart.core.errors import DataError
+from headstart.core.progress import progress
+from headstart.core.words import counted
+from headstart.measure import Metric, find_metric, gap_over_seeds, over_seeds
+from headstart.models.backbone import Backbone
+from headstart.store.atomic import replacing
+from headstart.store.runfolder import RunFolder
+from headstart.verbs.fit import fit, resume
+from headstart.verbs.options import FitOptions
+from headstart.verbs.report import report
+from headstart.verbs.run import Run
+from headstart.verbs.running import interruptible, tidy
+
+FILES = ("data.json", "metrics.jsonl", "predictions.parquet", "maps.parquet")
+FOLDERS = ("pictures", "bundle")
+"""What is copied of the run that is handed back."""
+
+
+def fit_seeds(
+    folder: RunFolder,
+    there: Collection[Path],
+    options: FitOptions,
+    data: Any,
+    source: str | None,
+    module: Backbone | None,
+) -> Run:
+    """Start a fit over `options.seeds` seeds; called by `fit`, whose errors it has.
+
+    Parameters
+    ----------
+    folder, there
+        The new folder, and those that were there before it.
+    options, data, module
+        As `fit` was given them.
+    source
+        The data as `resume` finds them again; None for objects.
+    """
+    with tidy(folder, there), folder.locked(), interruptible(folder):
+        folder.write_config(_config(options, source))
+        return _run(folder, options, data, source, module)
+
+
+def resume_seeds(folder: RunFolder, options: FitOptions, data: Any, source: str | None, module: Backbone | None) -> Run:
+    """Go on with one: seeds that have ended are kept, one that has not goes on, the others follow."""
+    with folder.locked(), interruptible(folder):
+        return _run(folder, options, source if data is None else data, source, module)
+
+
+def _config(options: FitOptions, source: str | None) -> dict[str, Any]:
+    return {"data": source, **options.model_dump(mode="json", exclude={"out"})}
+
+
+def _run(folder: RunFolder, options: FitOptions, data: Any, source: str | None, module: Backbone | None) -> Run:
+    first, runs = RunFolder(folder.path / "seed-0"), []
+    for i in range(options.seeds):
+        own = options.model_copy(update={"seed": options.seed + i, "seeds": 1})
+        run = RunFolder(folder.path / f"seed-{i}")
+        if not run.report.exists():
+            progress().say(f"Seed {own.seed} ({i + 1} of {options.seeds})")
+        if not run.config.exists():
+            shutil.rmtree(run.path, ignore_errors=True)  # killed before there was anything to go on with
+            if i == 0:
+                given = own.model_dump(exclude={"out", "model"})
+                runs.append(fit(data, model=module or own.model, out=run.path, **given))
+                continue
+            # A run that has its data's split but no results yet: resuming it is the whole fit, on the same split.
+            run.path.mkdir()
+            with replacing(run.data) as path:
+                shutil.copyfile(first.data, path)
+            run.write_config(_config(own, source))
+        runs.append(Run(run.path) if run.page.exists() else resume(run.path, None if source else data, module))
+    _finish(folder, options, runs)
+    return Run(folder.path)
+
+
+def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
+    """Copy the best run and write the report; as in every run, report.json comes last."""
+    reports = [run.data for run in runs]
+    metric = find_metric(reports[0]["task"]["kind"], reports[0]["metric"])
+    best = _best(metric, [r["metrics"]["validation"][metric.name]["value"] for r in reports])
+    _copy(runs[best].path, folder.path)
+    cost = reports[best]["cost"]
+    parts = {name: round(sum(r["cost"]["parts"].get(name, 0.0) for r in reports), 2) for name in cost["parts"]}
+    seconds = round(sum(r["cost"]["seconds"] for r in reports), 2)
+    over = _over_seeds(metric, runs, reports, best)
+    what = f"{counted(len(runs), 'seed')} were tried on the same split; seed {over['best']} is the best on validation."
+    everything = reports[best] | {
+        "name": folder.path.name,
+        "strategy": reports[best]["strategy"] | {"reasons": [what, *reports[best]["strategy"]["reasons"]]},
+        "cost": cost | {"seconds": seconds, "parts": parts},
+        "seeds": [options.seed + i for i in range(len(runs))],
+        "over_seeds": over,
+        "options": reports[best]["options"] | {"seed": options.seed, "seeds": options.seeds},
+    }
+    folder.write_report(everything)
+    folder.clear_checkpoints()
+    report(folder.path)
+
+
+def _best(metric: Metric, values: list[float | None]) -> int:
+    best = 0
+    for i, value in enumerate(values):
+        if metric.better(value, values[best]):
+            best = i
+    return best
+
+
+def _copy(run: Path, to: Path) -> None:
+    for name in FILES:
+        if (run / name).exists():
+            with replacing(to / name) as path:
+                shutil.copyfile(run / name, path)
+    for name in FOLDERS:
+        if (run / name).exists():
+            # What a killed process had begun to copy is no bundle: it gets its name when it is whole.
+            begun = to / f".{name}.tmp"
+            shutil.rmtree(begun, ignore_errors=True)
+            shutil.copytree(run / name, begun)
+            shutil.rmtree(to / name, ignore_errors=True)
+            begun.rename(to / name)
+
+
+def _over_seeds(metric: Metric, runs: list[Run], reports: list[dict[str, Any]], best: int) -> dict[str, Any]:
+    """The key "over_seeds" of report.json; docs/run-folder.md describes it."""
+    part = "test" if "test" in reports[0]["metrics"] else "validation"
+    metrics = {
+        p: {
+            name: asdict(over_seeds(name, [r["metrics"][p][name]["value"] for r in reports]))
+            for name in reports[0]["metrics"][p]
+        }
+        for p in reports[0]["metrics"]
+    }
+    rows = [
+        {
+            "seed": r["seeds"][0],
+            "run": run.path.name,
+            "strategy": r["strategy"]["name"],
+            **{p: values[metric.name]["value"] for p, values in r["metrics"].items()},
+            "seconds": r["cost"]["seconds"],
+        }
+        for run, r in zip(runs, reports, strict=True)
+    ]
+    gaps = _gaps(metric, runs)
+    return {"part": part, "best": rows[best]["seed"], "runs": rows, "metrics": metrics, "gaps": gaps}
+
+
+def _gaps(metric: Metric, runs: list[Run]) -> list[dict[str, Any]]:
+    """How much better the models are than each baseline, over seeds and samples; above zero is better."""
+    answers = [RunFolder(run.path).step("answers", _lost) for run in runs]
+    labels = answers[0]["labels"].numpy()
+    models = [one["model"].numpy() for one in answers]
+    sign = 1 if metric.higher_is_better else -1
+    rows = []
+    for name in answers[0]["baselines"]:
+        found = gap_over_seeds(metric, labels, models, [one["baselines"][name].numpy() for one in answers])
+        ends = [None if end is None else sign * end for end in (found.gap.low, found.gap.high)]
+        rows.append(
+            {
+                "baseline": name,
+                "value": None if found.gap.value is None else sign * found.gap.value,
+                "low": ends[0 if sign > 0 else 1],
+                "high": ends[1 if sign > 0 else 0],
+                "seed_error": found.seed_error,
+                "sample_error": found.sample_error,
+            }
+        )
+    return rows
+
+
+def _lost() -> Any:
+    raise DataError(
+        "A seed's run has lost steps/answers.safetensors.", "Remove its folder; `headstart resume` fits it."
+    )
