@@ -40,8 +40,8 @@ def print_outcome(run: Any, as_json: bool) -> None:
     if fallback:
         out.print(fallback["text"])
     out.print(_headline(run.data))
-    reasons = run.data["strategy"].get("reasons", [])
-    for reason in reasons[1 if fallback else 0 :][:4]:
+    reasons = [r for r in run.data["strategy"].get("reasons", []) if not fallback or r != fallback["text"]]
+    for reason in reasons[:4]:
         out.print(f"- {reason}")
     out.print()
     _print_scores(run.data)

@@ -68,7 +68,8 @@ def _config(options: FitOptions, source: str | None) -> dict[str, Any]:
 def _run(folder: RunFolder, options: FitOptions, data: Any, source: str | None, module: Backbone | None) -> Run:
     first, runs = RunFolder(folder.path / "seed-0"), []
     for i in range(options.seeds):
-        own = options.model_copy(update={"seed": options.seed + i, "seeds": 1})
+        budget = None if options.budget is None else options.budget / options.seeds
+        own = options.model_copy(update={"seed": options.seed + i, "seeds": 1, "budget": budget})
         run = RunFolder(folder.path / f"seed-{i}")
         if not run.report.exists():
             progress().say(f"Seed {own.seed} ({i + 1} of {options.seeds})")
