@@ -102,7 +102,7 @@ def keep_answers(
     """Keep what the model and its baselines answered on the part that is judged: pairs over seeds need every sample."""
 
     def answers() -> dict[str, Any]:
-        kept = {name: torch.as_tensor(np.asarray(out)) for name, out in baselines.items()}
+        kept = {name: torch.from_numpy(np.array(out)) for name, out in baselines.items()}
         return {"labels": torch.as_tensor(labels), "model": torch.as_tensor(outputs), "baselines": kept}
 
     folder.step("answers", answers)
