@@ -64,6 +64,7 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip", var
         groups=None if raw.groups is None else _group_names(raw.groups, raw.ids),
         times=None if raw.times is None else _seconds(raw.times, notes),
         parts=raw.parts,
+        metadata=raw.metadata,
     )
     schema = Schema(
         raw.source.modality,
@@ -147,9 +148,28 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
         inputs=raw.inputs,
         period=raw.period,
         reading=raw.reading,
+        metadata=_common_columns(raws),
         empty_classes=raw.empty_classes,
         notes=notes,
     )
+
+
+class _Chain:
+    """Columns one after the other, of which nothing is read before it is asked for."""
+
+    def __init__(self, columns: Sequence[Any], lengths: Sequence[int]) -> None:
+        self.columns, self.ends = columns, np.cumsum(lengths)
+
+    def __getitem__(self, row: int) -> Any:
+        which = int(np.searchsorted(self.ends, row, side="right"))
+        return self.columns[which][row - (int(self.ends[which - 1]) if which else 0)]
+
+
+def _common_columns(raws: Sequence[Raw]) -> dict[str, Any]:
+    """Columns that all parts have."""
+    lengths = [len(raw.source) for raw in raws]
+    names = [name for name in raws[0].metadata if all(name in raw.metadata for raw in raws)]
+    return {name: _Chain([raw.metadata[name] for raw in raws], lengths) for name in names}
 
 
 def _readable(raw: Raw, facts: Sequence[About], bad_samples: str) -> np.ndarray:

@@ -35,6 +35,8 @@ class Content:
         (n,) str and (n,) float64, or None.
     parts
         (n,) str: which part the row came with ("train", "validation", "test"); empty where it came with none.
+    metadata
+        Further columns by name, each with `[row]`.
     """
 
     source: Source
@@ -43,6 +45,7 @@ class Content:
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
     parts: np.ndarray | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Dataset:
@@ -143,6 +146,11 @@ class Dataset:
     def times(self) -> np.ndarray | None:
         """(n,) float64 times that order the samples (NaN where unknown), or None."""
         return None if self._content.times is None else self._content.times[self._rows]
+
+    @property
+    def metadata(self) -> dict[str, list[Any]]:
+        """Columns of a table that are neither inputs nor labels, by name; nothing is fitted to them."""
+        return {name: [column[int(r)] for r in self._rows] for name, column in self._content.metadata.items()}
 
     @cached_property
     def given_parts(self) -> dict[str, np.ndarray]:

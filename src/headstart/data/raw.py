@@ -30,6 +30,8 @@ class Raw:
         (n,) raw values, or None.
     inputs, period, reading
         As in `Schema`.
+    metadata
+        Further columns by name, each with `[row]`: what the report may slice by, and nothing is fitted to.
     empty_classes
         Class folders without a picture.
     notes
@@ -47,5 +49,6 @@ class Raw:
     inputs: Sequence[str] = ()
     period: float | None = None
     reading: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     empty_classes: tuple[str, ...] = ()
     notes: Notes = field(default_factory=Notes)

@@ -192,6 +192,8 @@ def read_table(table: Table, name: str, columns: Columns, root: Path) -> Raw:
     source, ids = _source(table, inputs, root)
     raw = Raw(name, source, ids, inputs=inputs.names, notes=notes)
     raw.columns, raw.classes = _labels(table, labels, columns.task)
+    used = {*inputs.names, *labels, columns.time}
+    raw.metadata = {c: table.lazy(c) for c in table.names if c not in used and not table.holds_pictures(c)}
     if columns.group is not None:
         raw.groups = table.values(columns.group)
     if columns.time is not None:

@@ -27,6 +27,7 @@ from headstart.report.sections.remarks import remarks, warnings
 from headstart.report.sections.result import result
 from headstart.report.sections.section import Section
 from headstart.report.sections.seeds import seeds
+from headstart.report.sections.slices import slices
 from headstart.report.sections.training import training
 from headstart.store.atomic import write_text
 
@@ -66,7 +67,16 @@ def page(run: RunFolder) -> str:
         return _page(run, album, pretraining_headline(run), sections)
     # The worst samples are made first: they tell more than examples when the space for pictures is used up.
     wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
-    sections = [result(run), *seeds(run), data(run, album), *findings(run), choice(run), wrong, *curve(run)]
+    sections = [
+        result(run),
+        *seeds(run),
+        data(run, album),
+        *findings(run),
+        choice(run),
+        wrong,
+        *slices(run),
+        *curve(run),
+    ]
     if run.report.task.kind == "single-label" or run.report.calibration is not None:
         sections.append(confidence(run))
     if run.report.importance:

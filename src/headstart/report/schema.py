@@ -93,6 +93,25 @@ class BlendPart(_Part):
     beside: str = Field("", alias="with")
 
 
+class WeakSlice(_Part):
+    """Samples on which the model does worse than on the rest; errors are shares, or mean losses."""
+
+    name: str
+    n: int
+    errors: float
+    rest: float
+    difference: Estimate
+    ids: list[str] = []
+
+
+class Slices(_Part):
+    outcome: str = "errors"
+    part: str = ""
+    tested: int = 0
+    level: float = 0.95
+    weak: list[WeakSlice] = []
+
+
 class TaskPart(_Part):
     name: str = "label"
     kind: str = "single-label"
@@ -374,6 +393,7 @@ class Report(_Part):
     findings: list[FindingRow] = []
     curve: LearningCurve | None = None
     tuned_curve: LearningCurve | None = None
+    slices: Slices | None = None
     worst: list[WorstSample] = []
     importance: list[Importance] = []
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}

@@ -47,6 +47,7 @@ from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.report import report
 from headstart.verbs.scratch import Scratch
 from headstart.verbs.showing import Judged, examples, rests_on, worst, write_maps
+from headstart.verbs.slices import slices
 
 
 @dataclass
@@ -109,6 +110,7 @@ def finish(job: Job, result: Result, start: float) -> None:
     curve = _curve(job, result)
     everything = _report(job, result, model, judged, metrics, time.monotonic() - start)
     everything |= {"findings": examined["findings"], "curve": curve, "tuned_curve": result.curve}
+    everything["slices"] = slices(job, final)
     everything["worst"] = worst(job, final)
     everything["importance"] = rests_on(job, model, final)
     everything["data"]["examples"] = examples(job)

@@ -96,6 +96,10 @@ class Modality(ABC):
         """A sample with what `inspect.importance` found, as the report shows it."""
         raise NotImplementedError(f"{self.name} has no importance by position")
 
+    def facets(self, data: Dataset, most: int) -> dict[str, np.ndarray]:
+        """Name -> (N,) what can be said of samples in one number; NaN beyond the `most` samples that are read."""
+        return {}
+
     def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
         """How long samples are, for the report; None where they do not differ."""
         return None

@@ -42,6 +42,10 @@ class Pictures(Modality):
     def raw_baseline(self, job: Job) -> RawBaseline:
         return raw_probe(job, RawPixels(job.dataset.schema.channels or 3))
 
+    def facets(self, data: Dataset, most: int) -> dict[str, np.ndarray]:
+        sizes = np.asarray(data.sizes)
+        return {"shorter side (px)": sizes.min(1), "brightness": brightness(data, most)}
+
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         """A small PNG in pictures/, named by the sample's id."""
         name = hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
@@ -56,6 +60,15 @@ class Pictures(Modality):
             with replacing(path) as temporary:
                 Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(temporary, format="PNG")
         return {"picture": f"pictures/{path.name}"}
+
+
+def brightness(data: Dataset, most: int) -> np.ndarray:
+    """(N,) mean of the pixels, from 0 to 1, of the first `most` pictures."""
+    found = np.full(len(data), np.nan)
+    for i in range(min(most, len(data))):
+        picture = data.read(i, size_hint=THUMBNAIL).inputs
+        found[i] = picture.mean() / (255 if picture.dtype == np.uint8 else 1)
+    return found
 
 
 def median_side(part: Dataset) -> float:

@@ -36,6 +36,12 @@ class Series(Modality):
     def raw_baseline(self, job: Job) -> RawBaseline:
         return raw_probe(job, RawSummary(job.dataset.schema.channels or 1))
 
+    def facets(self, data: Dataset, most: int) -> dict[str, np.ndarray]:
+        gaps = np.full(len(data), np.nan)
+        for i in range(min(most, len(data))):
+            gaps[i] = np.isnan(data.read(i).inputs).mean()
+        return {"time steps": np.asarray(data.sizes)[:, 0], "share missing": gaps}
+
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         values = data.read(i).inputs
         every = max(1, -(-len(values) // _POINTS))

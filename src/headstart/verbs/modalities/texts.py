@@ -58,6 +58,9 @@ class Texts(Modality):
         validation = fitted.held_out if job.few else fitted.logits(texts_of(parts[1]))
         return RawBaseline(np.asarray(validation, dtype=np.float32), halves, fitted.strength, fitted.as_model())
 
+    def facets(self, data: Dataset, most: int) -> dict[str, np.ndarray]:
+        return {"characters": np.asarray(data.sizes).sum(1)}
+
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         text = data.read(i).inputs
         return {"text": [t[:_SHOWN] for t in text] if isinstance(text, tuple) else text[:_SHOWN]}
