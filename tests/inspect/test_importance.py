@@ -12,6 +12,7 @@ from headstart.inspect.importance import importance
 from headstart.models.backbone import InputSpec, Provenance
 from headstart.models.model import Head, Model
 from headstart.models.opening import open_model
+from headstart.models.raw import RawPixels
 from headstart.models.series_backbone import SeriesBackbone
 from headstart.models.wanted import Wanted
 from headstart.train.batch import Batch
@@ -76,6 +77,75 @@ def test_texts_have_a_value_for_every_token(name: str) -> None:
         assert np.abs(value).sum() > 0
 
 
-def test_pictures_have_none() -> None:
-    model = Model(open_model("scratch:timm:test_resnet", Wanted(size=32)), {"y": Head(1, 2)})
-    assert importance(model, Batch([], {"plain": {}})) is None
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def pictures(count: int = 3, side: int = 32) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8))
+
+
+def headed(backbone, grid: int = 1) -> Model:
+    """With a random head, as wide as the features are."""
+    backbone.eval()
+    batch = batch_of(backbone, pictures())
+    with torch.no_grad():
+        width = backbone.pool(backbone.run(backbone.begin(batch.views["plain"])), grid).shape[1]
+    torch.manual_seed(0)
+    return Model(backbone, {"y": Head(width, 3)}, grid).eval()
+
+
+def test_behind_average_pooling_the_map_is_that_of_class_activation() -> None:
+    """Zhou et al. 2016: weights of the answer, here of its lead, times features, place by place."""
+    backbone = open_model("scratch:timm:test_resnet", Wanted(size=64))
+    backbone.end_at("layer2")
+    model, batch = headed(backbone), batch_of(backbone, pictures(side=64))
+    maps = importance(model, batch)
+    with torch.no_grad():
+        output = model(batch)
+        x, logits = output.final["x"], output.logits["y"]
+    for i, found in enumerate(maps):
+        best = int(logits[i].argmax())
+        weight = model.heads[0].linear.weight.detach()
+        lead = weight[best] - (weight.sum(0) - weight[best]) / 2
+        expected = (lead[:, None, None] * x[i]).sum(0).clamp(min=0) / x[i, 0].numel()
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+        assert found.shape == tuple(x.shape[2:])
+
+
+def test_behind_a_grid_each_place_has_its_own_weights() -> None:
+    backbone = open_model("scratch:timm:test_resnet", Wanted(size=64))
+    backbone.end_at("layer2")
+    model, batch = headed(backbone, grid=2), batch_of(backbone, pictures(side=64))
+    x = model(batch).final["x"].detach()
+    quarter = x.shape[-1] // 2
+    with torch.no_grad():  # only the upper left cell of the grid has a say, and only for the first class
+        weight = torch.zeros_like(model.heads[0].linear.weight).view(3, -1, 2, 2)
+        weight[0, :, 0, 0] = 1.0
+        model.heads[0].linear.weight.copy_(weight.view(3, -1))
+        model.heads[0].linear.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+    for found in importance(model, batch):
+        assert found[:quarter, :quarter].sum() > 0
+        assert found[quarter:].sum() == found[:, quarter:].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "side"), [("test_resnet", 2), ("test_vit", None), ("test_efficientnet", None), ("test_convnext", None)]
+)
+def test_every_kind_of_network_has_a_map(name: str, side: int | None) -> None:
+    size = 160 if name == "test_vit" else 64
+    backbone = open_model(f"scratch:timm:{name}", Wanted(size=size))
+    model, batch = headed(backbone), batch_of(backbone, pictures(side=size))
+    model.train()
+    maps = importance(model, batch)
+    assert maps is not None
+    assert model.training
+    for found in maps:
+        assert found.ndim == 2
+        assert min(found.shape) > 1
+        assert (found >= 0).all()
+    assert any(found.sum() > 0 for found in maps)
+
+
+def test_a_linear_model_without_a_network_has_none() -> None:
+    model = Model(RawPixels(3), {"y": Head(768, 2)})
+    assert importance(model, batch_of(model.backbone, pictures())) is None

@@ -1,4 +1,4 @@
-"""Which tokens or time steps an answer rests on: gradient times input."""
+"""Which tokens, time steps or places of a picture an answer rests on: gradient times input, or times features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.inspect.grad_cam import grad_cam
+from headstart.inspect.margin import margin
 from headstart.models.backbone import State
 from headstart.models.model import Model
 from headstart.train.batch import Batch
@@ -29,14 +31,18 @@ def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.n
     Returns
     -------
     list of numpy.ndarray, or None
-        Per sample: (L,) of a text, its windows one after the other; (T, C) of a series. None where the network
-        cannot be entered behind its first stage, and for pictures.
+        Per sample: (L,) of a text, its windows one after the other; (T, C) of a series; (H, W) of a picture, by
+        `grad_cam`. None where the network cannot be entered behind its first stage, or there is none.
 
     Source: Shrikumar et al. 2016, arXiv 1605.01713; compared with others by Ancona et al. 2018, arXiv 1711.06104.
     """
     backbone = model.backbone
     modality, first = backbone.input_spec.modality, next(iter(backbone.stages))
-    if modality == "image" or (modality == "text" and first not in backbone.cuts):
+    if backbone.family == "linear":
+        return None
+    if modality == "image":
+        return grad_cam(model, batch, task)
+    if modality == "text" and first not in backbone.cuts:
         return None
     was_training = model.training
     model.eval()
@@ -51,7 +57,7 @@ def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.n
                 after = first
             x = state["x"].detach().requires_grad_()
             features = backbone.pool(backbone.run({**state, "x": x}, after=after), model.grid)
-            (gradient,) = torch.autograd.grad(_margin(model.head(task)(features)).sum(), x)
+            (gradient,) = torch.autograd.grad(margin(model.head(task)(features)).sum(), x)
     finally:
         model.train(was_training)
     product = (gradient * x).detach().float().cpu()
@@ -60,14 +66,6 @@ def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.n
         if modality == "text"
         else _by_series(product, state, backbone.input_spec.channels)
     )
-
-
-def _margin(logits: Tensor) -> Tensor:
-    """(B, K) -> (B,): by how much the answer leads the mean of the others; what all logits share decides nothing."""
-    if logits.shape[1] == 1:
-        return logits[:, 0]
-    best = logits.amax(1)
-    return best - (logits.sum(1) - best) / (logits.shape[1] - 1)
 
 
 def _by_text(values: Tensor, state: State) -> list[np.ndarray]:

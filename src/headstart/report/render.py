@@ -80,7 +80,7 @@ def page(run: RunFolder) -> str:
     if run.report.task.kind == "single-label" or run.report.calibration is not None:
         sections.append(confidence(run))
     if run.report.importance:
-        sections.append(importance(run))
+        sections.append(importance(run, album))
     sections += [training(run), maps(run), cost(run), provenance(run), usage(run)]
     sections += [remarks(run), reproduction(run)]
     return _page(run, album, headline(run), sections)

@@ -271,6 +271,7 @@ class Importance(Shown):
     confidence: float | None = None
     tokens: list[TokenValue] = []
     values: list[list[float]] = []
+    map: str | None = None
 
 
 class Guard(_Part):

@@ -82,7 +82,7 @@ def examples(job: Job) -> list[dict[str, Any]]:
 
 def rests_on(job: Job, model: Model, final: Judged) -> list[dict[str, Any]]:
     """What some answers rest on: the three of highest loss, and right ones of different classes."""
-    if final.features is None or not job.options.examples or job.modality.name == "image":
+    if final.features is None or not job.options.examples:
         return []
     each = np.nan_to_num(losses(job.task, final.labels, final.outputs), nan=-1.0)
     worst_first = [int(i) for i in np.argsort(-each, kind="stable")]

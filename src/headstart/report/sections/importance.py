@@ -9,24 +9,25 @@ import numpy as np
 from headstart.report.figures.sparkline import sparkline
 from headstart.report.folder import RunFolder
 from headstart.report.formats import clean, label_text, percent
+from headstart.report.pictures import Album
 from headstart.report.schema import Importance, Report, TokenValue
 from headstart.report.sections.section import Section
 
 WIDE, HIGH = 520, 130
 
 
-def importance(run: RunFolder) -> Section:
-    """Tokens with their weight as colour, series with it as shade."""
+def importance(run: RunFolder, album: Album) -> Section:
+    """Tokens with their weight as colour, series with it as shade, pictures under a map."""
     report = run.report
     return Section(
         "importance",
         "What single answers rest on",
         "importance.html",
-        {"rows": [_row(report, row) for row in report.importance], "modality": report.data.modality},
+        {"rows": [_row(report, row, album) for row in report.importance], "modality": report.data.modality},
     )
 
 
-def _row(report: Report, row: Importance) -> dict[str, Any]:
+def _row(report: Report, row: Importance, album: Album) -> dict[str, Any]:
     curve = None
     if row.series is not None and row.values:
         weight = np.abs(np.asarray(row.values)).sum(0)
@@ -39,6 +40,7 @@ def _row(report: Report, row: Importance) -> dict[str, Any]:
         "right": row.label == row.predicted or report.task.kind == "regression",
         "confidence": percent(row.confidence) if row.confidence is not None else "",
         "curve": curve,
+        "pictures": [p for path in (row.picture, row.map) if (p := album.thumbnail(path)) is not None],
         "tokens": _tokens(row.tokens),
         "channels": _channels(row),
     }

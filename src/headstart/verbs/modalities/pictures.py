@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,18 +49,48 @@ class Pictures(Modality):
 
     def shown(self, job: Job, data: Dataset, i: int) -> dict[str, Any]:
         """A small PNG in pictures/, named by the sample's id."""
-        name = hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
-        path = job.folder.pictures / f"{name}.png"
+        path = job.folder.pictures / f"{_file(data, i)}.png"
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            picture = data.read(i, size_hint=THUMBNAIL).inputs
-            if picture.dtype != np.uint8:
-                picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
-            picture = picture if picture.shape[2] in (1, 3) else picture[..., :1]
-            picture = square(picture, min(THUMBNAIL, *picture.shape[:2]))
-            with replacing(path) as temporary:
-                Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(temporary, format="PNG")
+            picture = thumbnail(data, i)
+            _write(path, picture[..., 0] if picture.shape[2] == 1 else picture)
         return {"picture": f"pictures/{path.name}"}
+
+    def weighed(self, job: Job, data: Dataset, i: int, backbone: Backbone, values: np.ndarray) -> dict[str, Any]:
+        """The small picture, and the same under the map of what the answer rests on."""
+        path = job.folder.pictures / f"{_file(data, i)}-weighed.png"
+        _write(path, under_map(thumbnail(data, i), values))
+        return {**self.shown(job, data, i), "map": f"pictures/{path.name}"}
+
+
+def thumbnail(data: Dataset, i: int) -> np.ndarray:
+    """(S, S, 1 or 3) uint8: the centre of a picture, at most 96 px a side."""
+    picture = data.read(i, size_hint=THUMBNAIL).inputs
+    if picture.dtype != np.uint8:
+        picture = (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    picture = picture if picture.shape[2] in (1, 3) else picture[..., :1]
+    return square(picture, min(THUMBNAIL, *picture.shape[:2]))
+
+
+def under_map(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(96, 96, 3) uint8: the picture in grey with the map over it, yellow where the answer rests, blue where not."""
+    from matplotlib import colormaps
+
+    large = (THUMBNAIL, THUMBNAIL)
+    grey = Image.fromarray(picture.mean(2).astype(np.uint8)).resize(large)
+    heat = Image.fromarray((values / max(float(values.max()), 1e-12)).astype(np.float32))
+    heat_ = np.asarray(heat.resize(large, Image.Resampling.BICUBIC)).clip(0, 1)
+    colour = colormaps["cividis"](heat_)[..., :3] * 255
+    return (0.45 * np.asarray(grey)[..., None] + 0.55 * colour).astype(np.uint8)
+
+
+def _file(data: Dataset, i: int) -> str:
+    return hashlib.blake2b(str(data.ids[i]).encode(), digest_size=8).hexdigest()
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def brightness(data: Dataset, most: int) -> np.ndarray:
