@@ -19,6 +19,7 @@ from headstart.report.sections.data import data
 from headstart.report.sections.errors import errors
 from headstart.report.sections.facts import cost, further_use, provenance, reproduction, usage
 from headstart.report.sections.findings import findings
+from headstart.report.sections.forgetting import forgetting
 from headstart.report.sections.headline import headline, pretraining_headline
 from headstart.report.sections.importance import importance
 from headstart.report.sections.maps import maps
@@ -81,7 +82,7 @@ def page(run: RunFolder) -> str:
         sections.append(confidence(run))
     if run.report.importance:
         sections.append(importance(run, album))
-    sections += [training(run), maps(run), cost(run), provenance(run), usage(run)]
+    sections += [training(run), *forgetting(run), maps(run), cost(run), provenance(run), usage(run)]
     sections += [remarks(run), reproduction(run)]
     return _page(run, album, headline(run), sections)
 

@@ -93,6 +93,30 @@ class BlendPart(_Part):
     beside: str = Field("", alias="with")
 
 
+class Drift(_Part):
+    """How far the pretrained classifier's answers have moved."""
+
+    n: int = 0
+    same: float
+    divergence: float | None = None
+
+
+class OnSource(_Part):
+    """The metric on the held-out part of the run that the network came from."""
+
+    run: str = ""
+    part: str = ""
+    n: int = 0
+    metric: str = ""
+    before: float
+    after: float
+
+
+class Forgetting(_Part):
+    drift: Drift | None = None
+    source: OnSource | None = None
+
+
 class WeakSlice(_Part):
     """Samples on which the model does worse than on the rest; errors are shares, or mean losses."""
 
@@ -395,6 +419,7 @@ class Report(_Part):
     curve: LearningCurve | None = None
     tuned_curve: LearningCurve | None = None
     slices: Slices | None = None
+    forgetting: Forgetting | None = None
     worst: list[WorstSample] = []
     importance: list[Importance] = []
     baselines: dict[str, dict[str, dict[str, Estimate]]] = {}

@@ -38,6 +38,7 @@ from headstart.verbs.evaluation import (
     reliability,
 )
 from headstart.verbs.fallback import Fallback
+from headstart.verbs.forgetting import forgetting
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.guard import verdict
 from headstart.verbs.job import SPEED, Job
@@ -111,6 +112,7 @@ def finish(job: Job, result: Result, start: float) -> None:
     everything = _report(job, result, model, judged, metrics, time.monotonic() - start)
     everything |= {"findings": examined["findings"], "curve": curve, "tuned_curve": result.curve}
     everything["slices"] = slices(job, final)
+    everything["forgetting"] = forgetting(job, result, final)
     everything["worst"] = worst(job, final)
     everything["importance"] = rests_on(job, model, final)
     everything["data"]["examples"] = examples(job)
