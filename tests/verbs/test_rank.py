@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.cli.rank import print_ranking
 from headstart.core.errors import HeadstartError
 from headstart.measure.agreement import kendall
 from headstart.measure.transferability import SCORES, logme
@@ -98,7 +99,7 @@ def test_bad_requests_are_refused_before_anything_is_measured(shapes: ModuleType
     with pytest.raises(HeadstartError, match="nothing to rank"):
         rank(data, ["scratch:timm:test_resnet", "scratch:timm:test_resnet"])
     module = importlib.import_module("headstart.verbs.rank")
-    monkeypatch.setattr(module, "_row", lambda job: pytest.fail("measured"))
+    monkeypatch.setattr(module, "measured", lambda job: pytest.fail("measured"))
     with pytest.raises(HeadstartError, match="test_resnt"):
         rank(data, ["scratch:timm:test_resnet", "scratch:timm:test_resnt"])
     assert not list(Path().iterdir())
@@ -135,3 +136,23 @@ def test_kendall_knows_order_and_doubt() -> None:
         found = kendall(a, b)
         covered += found["low"] <= 0 <= found["high"]
     assert 0.92 <= covered / 400 <= 0.98, "95% of intervals of unrelated scores hold 0"
+
+
+def test_a_stored_study_stands_beside_the_scores(
+    shapes: ModuleType, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    module = importlib.import_module("headstart.verbs.rank")
+    data = hs.load_data(shapes.arrays(12))
+    monkeypatch.setattr(module, "TRUST", tmp_path / "none.json")
+    found = rank(data, list(MODELS[:2]), image_size=32, stage="last", seed=0)
+    assert found["trust"] == {}
+    print_ranking(found)
+    assert "study" not in capsys.readouterr().out
+    study = {"scores": {"logme": {"tau": 0.62, "low": 0.31, "high": 0.8}}}
+    (tmp_path / "trust.json").write_text(json.dumps(study))
+    monkeypatch.setattr(module, "TRUST", tmp_path / "trust.json")
+    found = rank(data, list(MODELS[:2]), image_size=32, stage="last", seed=0)
+    print_ranking(found)
+    out = capsys.readouterr().out
+    assert "+0.62 (+0.3 to +0.8)" in out
+    assert max(len(line) for line in out.splitlines()) <= 80

@@ -68,19 +68,30 @@ def print_ranking(found: Mapping[str, Any]) -> None:
     )
     out.print()
     places = [f"#{i}" for i in range(1, len(rows) + 1)]
+    studied = ["study"] if found["trust"] else []
     print_table(
-        ["score", *places, "tau"],
+        ["score", *places, "tau", *studied],
         [
-            (title, *(_cell(_score(row, name)) for row in rows), _cell((found["agreement"][name] or {}).get("tau")))
+            (
+                title,
+                *(_cell(_score(row, name)) for row in rows),
+                _cell((found["agreement"][name] or {}).get("tau")),
+                *[_trust(found["trust"], name) for _ in studied],
+            )
             for name, title in TITLES.items()
         ],
-        right=[*places, "tau"],
+        right=[*places, "tau", *studied],
     )
     out.print(
         "\nHigher is better, but for a probe's error. tau: Kendall's rank correlation with the probe at the best "
         "stage, over these models; – where a score is not defined (LEEP and NCE need the classifier that a network was "
         "pretrained with)."
     )
+    if studied:
+        out.print(
+            "study: tau with fine-tuned accuracy (95%) over the data sets and networks of benchmarks/trust.py: how far "
+            "a score can be trusted in general."
+        )
     for text in found["warnings"]:
         out.print(f"Note: {text}")
     out.print("Next:")
@@ -89,6 +100,12 @@ def print_ranking(found: Mapping[str, Any]) -> None:
 
 def _score(row: Mapping[str, Any], name: str) -> float | None:
     return row["last"]["value"] if name == "last" else row["scores"][name]
+
+
+def _trust(studied: Mapping[str, Any], name: str) -> str:
+    """ "+.62 (.3 to .8)", or – where the study has not got the score."""
+    found = studied.get("probe" if name == "last" else name)
+    return "–" if found is None else f"{found['tau']:+.2f} ({found['low']:+.1f} to {found['high']:+.1f})"
 
 
 def _cell(value: float | None) -> str:

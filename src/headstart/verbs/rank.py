@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ from headstart.verbs.options import make_options
 
 PROBE, NEIGHBOURS = "probe", "neighbours"
 
+TRUST = Path(__file__).with_name("trust.json")
+
 DISAGREE = 0.0
 """Kendall's tau with the probe, below which a score is said to disagree."""
 
@@ -56,7 +59,8 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
     dict
         `models`: a row per model, best first, with `probe` (metric with interval at the best stage), `last` (the same
         at the last layer), `stage`, `scores`, `extraction_seconds`, `samples_per_second`, `parameters`, `megabytes`,
-        `licence`, `stages`; `agreement`: score -> Kendall's tau with the probe over these models; `warnings`.
+        `licence`, `stages`; `agreement`: score -> Kendall's tau with the probe over these models; `trust`: score -> tau
+        with fine-tuned accuracy in a stored study; `warnings`.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
         rows = []
         for i, reference in enumerate(asked, start=1):
             progress().say(f"{i} of {len(asked)}: {reference}")
-            rows.append(_row(_for(first, reference)))
+            rows.append(measured(_for(first, reference)))
     rows.sort(key=lambda r: (-_signed(first, r["probe"]["value"]), r["loss"]))
     agreement = _agreement(first, rows)
     return {
@@ -86,16 +90,26 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
         "samples": len(first.screened),
         "models": rows,
         "agreement": agreement,
+        "trust": trust(),
         "sources": {name: score.source for name, score in SCORES.items()},
         "warnings": _warnings(first, rows, agreement),
     }
+
+
+def trust() -> dict[str, Any]:
+    """Score -> Kendall's tau with fine-tuned accuracy, `tau`, `low` and `high` (95%), in the stored study.
+
+    Made by `benchmarks/trust.py --ship`; empty where there is none.
+    """
+    return json.loads(TRUST.read_text(encoding="utf-8"))["scores"] if TRUST.exists() else {}
 
 
 def _for(job: Job, reference: str) -> Job:
     return replace(for_model(job, reference), notes=Notes(), seconds={})
 
 
-def _row(job: Job) -> dict[str, Any]:
+def measured(job: Job) -> dict[str, Any]:
+    """A row of the leaderboard: probes, scores and cost of the job's network."""
     own = job.open(None)
     size = job.modality.sizes(job, own)[-1]
     backbone = job.open(size).eval()
