@@ -4,8 +4,8 @@
     python benchmarks/texts.py --table          # prints what is stored
     python benchmarks/texts.py --only "2,000"   # rows whose name holds this
 
-Each row is `headstart fit sample:20newsgroups --model ... --seed K` in a process of its own, everything else at its
-default. Continued pretraining is `headstart pretrain sample:20newsgroups --model sample:all-minilm-l6-v2` (masked
+Each row is `headstart fit sample:20newsgroups --model ... --strategy ... --seed K` in a process of its own, everything
+else at its default. Continued pretraining is `headstart pretrain sample:20newsgroups --model sample:all-minilm-l6-v2` (masked
 words of the training part, labels unread); the fit after it starts from `run:`. Results: results/texts.json.
 """
 
@@ -26,11 +26,12 @@ import numpy as np
 STORE = Path(__file__).parent / "results" / "texts.json"
 DATA, MINILM = "sample:20newsgroups", "sample:all-minilm-l6-v2"
 CONTINUED = Path("runs/minilm-on-newsgroups")
-ROWS: dict[str, tuple[str, int | None, int]] = {
-    # name: model, labelled samples, seeds
-    "2,000 labels, auto": (MINILM, 2000, 3),
-    "2,000 labels, auto, after continued pretraining": (f"run:{CONTINUED}", 2000, 3),
-    "all labels, auto": (MINILM, None, 1),
+ROWS: dict[str, tuple[str, str, int | None, int]] = {
+    # name: model, strategy, labelled samples, seeds
+    "2,000 labels, auto": (MINILM, "auto", 2000, 1),
+    "2,000 labels, lp-ft": (MINILM, "lp-ft", 2000, 1),
+    "2,000 labels, lp-ft, after continued pretraining": (f"run:{CONTINUED}", "lp-ft", 2000, 1),
+    "all labels, auto": (MINILM, "auto", None, 1),
 }
 
 
@@ -43,17 +44,18 @@ def headstart(*arguments: str) -> dict[str, Any]:
     return json.loads(subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def run(model: str, samples: int | None, seed: int) -> dict[str, Any]:
-    size = [] if samples is None else ["--train-size", str(samples)]
+def run(model: str, strategy: str, samples: int | None, seed: int) -> dict[str, Any]:
+    how = ["--strategy", strategy] + ([] if samples is None else ["--train-size", str(samples)])
     with tempfile.TemporaryDirectory() as folder:
-        d = headstart("fit", DATA, "--model", model, "--seed", str(seed), *size, "--out", f"{folder}/run")
+        d = headstart("fit", DATA, "--model", model, "--seed", str(seed), *how, "--out", f"{folder}/run")
+    blend = d.get("blend")
     value = {name: d["baselines"][name]["test"]["accuracy"]["value"] for name in ("raw_features", "linear_probe")}
     test = d["metrics"]["test"]["accuracy"]
     return {
         "accuracy": test["value"],
         "low": test["low"],
         "high": test["high"],
-        "chosen": d["strategy"]["name"],
+        "chosen": d["strategy"]["name"] + (f" + {blend['weight']:.0%} {blend['with']}" if blend else ""),
         "last_layer_probe": value["linear_probe"],
         "tfidf": value["raw_features"],
         "guard": d["guard"]["verdict"],
@@ -108,12 +110,12 @@ def main() -> None:
     todo = [(seed, name) for name, (*_, seeds) in ROWS.items() for seed in range(seeds) if asked.only in name]
     have = {(r["seed"], r["row"]) for r in kept["rows"]}
     for seed, name in [] if asked.table else sorted(todo, key=lambda t: t[0]):
-        model, samples, _ = ROWS[name]
+        model, strategy, samples, _ = ROWS[name]
         if (seed, name) in have:
             continue
         if model.startswith("run:"):
             kept["pretraining"] = pretrained()
-        row = run(model, samples, seed)
+        row = run(model, strategy, samples, seed)
         kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
         kept["rows"].append({"row": name, "seed": seed, **row})
         STORE.write_text(json.dumps(kept, indent=1) + "\n")
