@@ -5,8 +5,9 @@
     python benchmarks/texts.py --only "2,000"   # rows whose name holds this
 
 Each row is `headstart fit sample:20newsgroups --model ... --strategy ... --seed K` in a process of its own, everything
-else at its default. Continued pretraining is `headstart pretrain sample:20newsgroups --model sample:all-minilm-l6-v2` (masked
-words of the training part, labels unread); the fit after it starts from `run:`. Results: results/texts.json.
+else at its default. Continued pretraining is `headstart pretrain sample:20newsgroups --model
+sample:all-minilm-l6-v2` (masked words of the training part, labels unread); the fit after it starts from `run:`.
+Results: results/texts.json.
 """
 
 from __future__ import annotations
