@@ -156,3 +156,15 @@ def test_a_stored_study_stands_beside_the_scores(
     out = capsys.readouterr().out
     assert "+0.62 (+0.3 to +0.8)" in out
     assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_the_page_has_every_network_stage_and_score(shapes: ModuleType, tmp_path: Path) -> None:
+    data = hs.load_data(shapes.arrays(12))
+    found = rank(data, list(MODELS[:2]), out=tmp_path / "rank", image_size=32, stage="last", seed=0)
+    assert json.loads((tmp_path / "rank" / "rank.json").read_text())["models"] == found["models"]
+    page = (tmp_path / "rank" / "rank.html").read_text()
+    for text in (*MODELS[:2], "Which stage", "LogME", "Nearest neighbours", "tau, here"):
+        assert text in page
+    assert "tau, study" not in page or found["trust"]
+    assert "<script" not in page
+    assert "http-equiv" in page

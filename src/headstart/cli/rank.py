@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +30,7 @@ TITLES = {
 def command(
     data: Annotated[str, typer.Argument(help="Labelled data, as for fit.")],
     models: Annotated[str, typer.Option("--models", metavar="A,B,...", help="References of models, as for --model.")],
+    out: Annotated[str | None, typer.Option("--out", metavar="FOLDER", help="Write rank.json and rank.html.")] = None,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -40,11 +42,13 @@ def command(
     from headstart import verbs
 
     with working():
-        found = verbs.rank(data, list(fit_options.columns(models)), **fit_options.typed(options))
+        found = verbs.rank(data, list(fit_options.columns(models)), out, **fit_options.typed(options))
     if as_json:
         print_json(found)
         return
     print_ranking(found)
+    if out is not None:
+        console().print(f"Page: {Path(out) / 'rank.html'}", soft_wrap=True)
 
 
 def print_ranking(found: Mapping[str, Any]) -> None:

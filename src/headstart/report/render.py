@@ -12,6 +12,7 @@ from markupsafe import Markup
 from headstart.report.folder import RunFolder, read_run_folder
 from headstart.report.formats import clean
 from headstart.report.pictures import Album
+from headstart.report.schema import Remark
 from headstart.report.sections.choice import choice
 from headstart.report.sections.confidence import confidence
 from headstart.report.sections.curve import curve
@@ -88,10 +89,15 @@ def page(run: RunFolder) -> str:
 
 
 def _page(run: RunFolder, album: Album, head: dict[str, Any], sections: list[Section]) -> str:
+    return whole_page(album, head, sections, warnings(run))
+
+
+def whole_page(album: Album, head: dict[str, Any], sections: list[Section], remarks: list[Remark]) -> str:
+    """A page of sections under a head, with warnings at its top."""
     environment = _environment()
     values: dict[str, Any] = {
         "head": head,
-        "warnings": warnings(run),
+        "warnings": remarks,
         "sections": sections,
         "album": album,
         "rendered": [_render(environment, section) for section in sections],

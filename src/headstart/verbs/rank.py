@@ -25,6 +25,7 @@ from headstart.features.screen import Screening, screen
 from headstart.measure.agreement import kendall
 from headstart.measure.transferability import SCORES
 from headstart.models.backbone import Backbone
+from headstart.store.atomic import write_json, write_text
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.estimate import forward_speed
 from headstart.verbs.evaluation import metrics_of
@@ -40,7 +41,7 @@ DISAGREE = 0.0
 """Kendall's tau with the probe, below which a score is said to disagree."""
 
 
-def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
+def rank(data: Any, models: Sequence[str], out: str | Path | None = None, **options: Any) -> dict[str, Any]:
     """Order pretrained networks by how well a linear probe on their frozen features does, beside every other score.
 
     Everything is measured on at most 1,000 samples of the training part, out of fold; the test part is not touched.
@@ -51,6 +52,8 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
         As for `fit`.
     models
         Model references.
+    out
+        A folder to write `rank.json` and `rank.html` to.
     **options
         Fields of `FitOptions` about data, image size, metric, seed, device and engine.
 
@@ -83,7 +86,7 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
             rows.append(measured(_for(first, reference)))
     rows.sort(key=lambda r: (-_signed(first, r["probe"]["value"]), r["loss"]))
     agreement = _agreement(first, rows)
-    return {
+    found = {
         "data": first.dataset.name,
         "task": {"name": first.task.name, "kind": first.task.kind},
         "metric": first.metric.name,
@@ -94,6 +97,13 @@ def rank(data: Any, models: Sequence[str], **options: Any) -> dict[str, Any]:
         "sources": {name: score.source for name, score in SCORES.items()},
         "warnings": _warnings(first, rows, agreement),
     }
+    if out is not None:
+        from headstart.report.ranking import ranking_page
+
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_json(Path(out) / "rank.json", found)
+        write_text(Path(out) / "rank.html", ranking_page(found))
+    return found
 
 
 def trust() -> dict[str, Any]:
