@@ -69,7 +69,7 @@ def _board(found: Mapping[str, Any]) -> Section:
     chart = [(row["model"], Estimate(**row["probe"])) for row in found["models"] if row["probe"]["value"] is not None]
     rows = [
         {
-            "model": row["model"],
+            "model": f"#{i} {row['model']}",
             "stage": row["stage"],
             "value": estimate(Estimate(**row["probe"]), words.percent),
             "interval": interval(Estimate(**row["probe"]), words.percent),
@@ -79,7 +79,7 @@ def _board(found: Mapping[str, Any]) -> Section:
             "licence": row["licence"],
             "source": row["source"],
         }
-        for row in found["models"]
+        for i, row in enumerate(found["models"], start=1)
     ]
     values = {
         "chart": intervals(chart, words, "board", "A probe at each network's best stage") if chart else None,
@@ -117,7 +117,7 @@ def _scores(found: Mapping[str, Any]) -> Section:
                 "source": found["sources"].get(name, ""),
             }
         )
-    models = [row["model"] for row in found["models"]]
+    models = [f"#{i}" for i in range(1, len(found["models"]) + 1)]
     return Section(
         "scores",
         "What the scores say",
