@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ from headstart.train.loop import History, Settings, Trainer, Work
 from headstart.train.objective import Objective
 from headstart.train.phase import Phase, Strategy
 from headstart.train.reader import Reader
+from headstart.train.steady import steadier
 from headstart.train.trial import faster_precision
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.interpolation import HALF, interpolate, interpolates, settle_share, snapshot
@@ -192,6 +194,8 @@ def _train(job: Job, arm: Arm, start: FrozenProbe, mirror: bool) -> dict[str, An
     if strategy.phases:
         why = job.settle_precision(name, lambda: _trial(job, strategy, start, mirror, faster_precision))
         notes += [why] if why else []
+        strategy, why = _steadied(job, strategy, start, mirror)
+        notes += [why] if why else []
         strategy, remarks = with_kept_prefix(job, strategy, lambda: _tried(job, strategy, start, mirror))
         notes += remarks
     between, share = interpolates(job.options, strategy), 1.0
@@ -252,8 +256,7 @@ def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[St
         factor, why = _find_rate(job, strategy, start, mirror)
         notes.append(why)
         if factor is not None:
-            scaled = [replace(p, rates={k: v * factor for k, v in p.rates.items()}) for p in strategy.phases]
-            strategy = replace(strategy, phases=tuple(scaled))
+            strategy = _scaled(strategy, factor)
     return strategy, notes
 
 
@@ -377,16 +380,43 @@ def _two_folds(
     return logits, replace(strategy, phases=(*earlier, final)), HALF if kind == "half" else 1.0
 
 
+def _steadied(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[Strategy, str]:
+    """Lower rates where the first steps from a solved head would blow up; rates that were asked for are kept."""
+    if job.options.lr != "auto" or strategy.head != "probe" or strategy.phases[-1].objective != "supervised":
+        return strategy, ""
+    guessing = {"single-label": np.log(max(2, len(job.task.classes))), "multi-label": np.log(2)}.get(job.task.kind, 1.0)
+    of = partial(steadier, guessing=float(guessing))
+    factor, why = _trial(job, strategy, start, mirror, of, job.training_dtype)
+    if why:
+        progress().say(why)
+    return _scaled(strategy, factor), why
+
+
+def _scaled(strategy: Strategy, factor: float) -> Strategy:
+    """With every rate multiplied."""
+    if factor == 1:
+        return strategy
+    phases = [replace(p, rates={k: v * factor for k, v in p.rates.items()}) for p in strategy.phases]
+    return replace(strategy, phases=tuple(phases))
+
+
 def _find_rate(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[float | None, str]:
     return _trial(job, strategy, start, mirror, suggest)
 
 
-def _trial(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, of: Callable[..., T]) -> T:
+def _trial(
+    job: Job,
+    strategy: Strategy,
+    start: FrozenProbe,
+    mirror: bool,
+    of: Callable[..., T],
+    dtype: torch.dtype | None = None,
+) -> T:
     """Try a few steps of the strategy's last phase on a model that is thrown away."""
     model, reader, view = _tried(job, strategy, start, mirror)
     last = strategy.phases[-1]
     work = Work(last, [_objective(job, last, model.backbone, view)])
-    return of(model, reader, work, Settings(seed=job.options.seed, device=job.device, dtype=job.dtype))
+    return of(model, reader, work, Settings(seed=job.options.seed, device=job.device, dtype=dtype or job.dtype))
 
 
 def _tried(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) -> tuple[Model, Reader, str]:
