@@ -53,6 +53,7 @@ class Balanced:
         self._cosines: dict[int, dict[str, Tensor]] = {}
 
     def __call__(self, step: Step) -> dict[str, float]:
+        # The loop seeds every step.
         seed = torch.initial_seed()
         if self.balancer.needs == "losses":
             seen, names = self._weigh_losses(step, seed)
