@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,16 +102,20 @@ def vaccinate(gramian: Tensor, usual: Tensor, seed: int) -> tuple[Tensor, Tensor
     """
     n = len(gramian)
     generator = torch.Generator().manual_seed(derive(seed, "gradvac"))
-    shares, met = torch.eye(n, dtype=gramian.dtype), torch.zeros_like(gramian)
+    g, aims = gramian.numpy(), usual.numpy()
+    norms = np.sqrt(g.diagonal())
+    shares, met = np.eye(n), np.zeros((n, n))
     for i in range(n):
         others = [j for j in range(n) if j != i]
-        for k in torch.randperm(len(others), generator=generator).tolist():
+        products = g[i].copy()
+        for k in torch.randperm(n - 1, generator=generator).tolist():
             j = others[k]
-            mine = (shares[i] @ gramian @ shares[i]).clamp(min=0.0).sqrt()
-            its, aim = gramian[j, j].sqrt(), usual[i, j]
-            cosine = (shares[i] @ gramian[j] / (mine * its + _TINY)).clamp(-1.0, 1.0)
+            mine, aim = math.sqrt(max(float(products @ shares[i]), 0.0)), float(aims[i, j])
+            cosine = min(max(float(products[j]) / (mine * norms[j] + _TINY), -1.0), 1.0)
             if cosine < aim:
-                sine, aim_sine = (1 - cosine**2).sqrt(), (1 - aim**2).sqrt()
-                shares[i, j] += mine * (aim * sine - cosine * aim_sine) / (its * aim_sine + _TINY)
+                sine, aim_sine = math.sqrt(1 - cosine**2), math.sqrt(max(1 - aim**2, 0.0))
+                added = mine * (aim * sine - cosine * aim_sine) / (norms[j] * aim_sine + _TINY)
+                shares[i, j] += added
+                products += added * g[j]
             met[i, j] = cosine
-    return shares.sum(0), met
+    return torch.from_numpy(shares.sum(axis=0)), torch.from_numpy(met)
