@@ -15,6 +15,7 @@ from headstart.train.batch import Terms
 from headstart.train.loop import MemoryLog, Settings, Trainer, Work
 from headstart.train.phase import Phase
 from headstart.train.reader import Reader
+from headstart.train.trial import trial
 from headstart.train.update import OneBackward, Step
 
 NAMES = [m.name for m in methods("balancing")]
@@ -306,3 +307,14 @@ def test_backward_passes_through_the_backbone(at):
 
     gradients(Balanced(balancer("mgda"), at), model, counted)
     assert len(passes) == (1 if at == "features" else 2)
+
+
+def test_a_trial_teaches_nothing():
+    """Steps that look for a rate leave no trace in what a balancing method learns."""
+    update = Balanced(balancer("uncertainty"))
+    trainer = train(update)
+    before = str(update.state())
+    losses = [loss for loss, _ in trial(trainer.model, trainer.reader, trainer.works[0], trainer.settings, [1.0] * 3)]
+    assert str(update.state()) == before
+    # The loss that is judged is the tasks', without their weights.
+    assert losses[0] == pytest.approx(2 * np.log(CLASSES), rel=0.5)

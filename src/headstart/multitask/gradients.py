@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+CHUNK = 2**14
+"""Numbers of each gradient that are multiplied at a time on a CPU."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -38,16 +41,18 @@ class Rows:
         for column in zip(*self.parts, strict=True):
             there = [t for t, part in enumerate(column) if part is not None]
             if there:
-                j = torch.stack([part.flatten() for part in column if part is not None]).double()
                 at = torch.tensor(there)
-                total[at[:, None], at[None]] += (j @ j.T).cpu()
+                total[at[:, None], at[None]] += _products([part for part in column if part is not None]).cpu()
         return total
 
     def combine(self, weights: Sequence[float], k: int) -> Tensor | None:
         """Sum over tasks of weight times gradient with respect to input k."""
-        pairs = [(w, row[k]) for w, row in zip(weights, self.parts, strict=True)]
-        found = [part * w for w, part in pairs if part is not None]
-        return torch.stack(found).sum(0) if found else None
+        total: Tensor | None = None
+        for weight, row in zip(weights, self.parts, strict=True):
+            part = row[k]
+            if part is not None:
+                total = part * weight if total is None else total.add_(part, alpha=weight)
+        return total
 
     def scaled(self, factor: float) -> Rows:
         if factor == 1.0:
@@ -57,6 +62,16 @@ class Rows:
     def plus(self, other: Rows) -> Rows:
         pairs = zip(self.parts, other.parts, strict=True)
         return Rows([[_sum(a, b) for a, b in zip(mine, its, strict=True)] for mine, its in pairs])
+
+
+def _products(rows: Sequence[Tensor]) -> Tensor:
+    """(n, n) float64 inner products of n tensors of one shape."""
+    flat = [row.flatten() for row in rows]
+    # Pieces that stay in a processor's cache: millions of numbers would be written out and read in again as float64.
+    size = CHUNK if flat[0].device.type == "cpu" else flat[0].numel()
+    pieces = zip(*(row.split(max(size, 1)) for row in flat), strict=True)
+    products = [j @ j.T for j in (torch.stack(piece).double() for piece in pieces)]
+    return torch.stack(products).sum(0)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

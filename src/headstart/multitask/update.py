@@ -231,7 +231,7 @@ def _losses_again(step: Step, names: Sequence[str], seed: int) -> Tensor:
 
 def _add(parameter: Tensor, gradient: Tensor | None, share: float) -> None:
     if gradient is not None:
-        gradient = (gradient * share).to(parameter.dtype)
+        gradient = (gradient if share == 1.0 else gradient * share).to(parameter.dtype)
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
