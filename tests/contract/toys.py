@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from headstart.data.schema import Sample, Schema, Task
 from headstart.models.backbone import StagedBackbone, State
 from headstart.models.model import Head, Model
+from headstart.multitask import Balanced, make_balancer
 from headstart.train.batch import Batch, Feed, Terms
 from headstart.train.objective import Objective
-from headstart.train.update import Alternate, Gramian, OneBackward, Turn
+from headstart.train.update import Alternate, OneBackward, Turn
 
 CLASSES, WIDTH, VOCABULARY = 3, 16, 20
 
@@ -261,12 +262,6 @@ class TwoTasks(Objective):
         return Terms({t: cross_entropy(o.logits[t], b, t) for t in model.tasks}, shared=o.features)
 
 
-def min_norm(gram: Tensor) -> Tensor:
-    """MGDA's closed form for two tasks."""
-    a = ((gram[1, 1] - gram[0, 1]) / (gram[0, 0] + gram[1, 1] - 2 * gram[0, 1] + 1e-12)).clamp(0, 1)
-    return torch.stack([a, 1 - a])
-
-
 class Relabel(Objective):
     """SHOT-like: an epoch hook sweeps the unlabelled target and makes pseudo-labels."""
 
@@ -368,8 +363,24 @@ SCENARIOS: Mapping[str, tuple] = {
     ),
     "two feeds": (("cnn", "rnn", "transformer"), ("y",), lambda: [DomainAdversarial()], OneBackward),
     "several backwards": (("cnn", "rnn", "transformer"), ("y",), lambda: [TwoClassifiers()], lambda: MCD),
-    "gramian": (("cnn", "rnn", "transformer"), ("a", "b"), lambda: [TwoTasks()], lambda: Gramian(min_norm)),
-    "gramian and penalty": (("cnn",), ("a", "b"), lambda: [TwoTasks(), TowardsTeacher()], lambda: Gramian(min_norm)),
+    "gramian": (
+        ("cnn", "rnn", "transformer"),
+        ("a", "b"),
+        lambda: [TwoTasks()],
+        lambda: Balanced(make_balancer("mgda")),
+    ),
+    "gramian and penalty": (
+        ("cnn",),
+        ("a", "b"),
+        lambda: [TwoTasks(), TowardsTeacher()],
+        lambda: Balanced(make_balancer("mgda")),
+    ),
+    "balanced losses": (
+        ("cnn", "rnn", "transformer"),
+        ("a", "b"),
+        lambda: [TwoTasks()],
+        lambda: Balanced(make_balancer("famo"), watch=2),
+    ),
     "relabel": (("cnn", "rnn", "transformer"), ("y",), lambda: [Relabel()], LossWeights),
     "language model": (("rnn",), ("y",), lambda: [LanguageModel()], OneBackward),
     "two views": (("cnn", "rnn", "transformer"), ("y",), lambda: [TwoViews()], OneBackward),

@@ -16,6 +16,7 @@ SHAPES = {
     "mnist5k": (5000, 10, (28, 28, 1), 1000),
     "mnist5k-rotated": (5000, 1, (28, 28, 1), 1000),
     "mnist5k-pairs": (5000, 10, (28, 56, 1), 1000),
+    "multi-mnist": (5000, 10, (36, 36, 1), 1000),
     "optdigits": (1797, 10, (8, 8, 1), 359),
     "faces": (200, 2, (25, 25, 1), 40),
     "photo-crops": (1000, 10, (224, 224, 3), 200),
@@ -73,6 +74,36 @@ def test_pairs_name_both_digits_of_their_own_part(loaded: dict[str, Dataset]) ->
     assert set(labels.sum(axis=1)) == {1.0, 2.0}
     assert (labels[np.arange(5000), digits.labels()] == 1).all()
     assert pairs.given_parts["test"].tolist() == digits.given_parts["test"].tolist()
+
+
+def test_multi_mnist_lays_two_digits_of_one_part_over_each_other(loaded: dict[str, Dataset]) -> None:
+    digits, both = loaded["mnist5k"], loaded["multi-mnist"]
+    assert [(t.name, t.kind, t.outputs) for t in both.schema.tasks] == [
+        ("left", "single-label", 10),
+        ("right", "single-label", 10),
+    ]
+    assert both.labels("left").tolist() == digits.labels().tolist()
+    assert both.given_parts["test"].tolist() == digits.given_parts["test"].tolist()
+    # The right digit says nothing about the left one, and each occurs about equally often.
+    table = np.zeros((10, 10))
+    np.add.at(table, (both.labels("left"), both.labels("right")), 1)
+    assert table.min() > 20
+    assert np.abs(table.sum(0) - 500).max() < 100
+    test = set(digits.given_parts["test"].tolist())
+    for i in (0, 1234, 4999):
+        picture, left = both.read(i).inputs, digits.read(i).inputs
+        assert (picture[:28, :28] >= left).all()
+        # What lies over it is a whole digit of the right label, of the same part.
+        covered = np.zeros((36, 36, 1), np.uint8)
+        covered[:28, :28] = left
+        found = []
+        for k in np.flatnonzero(digits.labels() == both.labels("right")[i]):
+            again = covered.copy()
+            again[8:, 8:] = np.maximum(again[8:, 8:], digits.read(k).inputs)
+            if (again == picture).all():
+                found.append(int(k))
+        assert found
+        assert all((k in test) == (i in test) for k in found)
 
 
 def test_faces_come_first(loaded: dict[str, Dataset]) -> None:

@@ -10,7 +10,9 @@ import typer
 from headstart.cli.output import AsJson, console, print_json, print_table, working
 from headstart.core.errors import ConfigError, did_you_mean
 
-ROOMS = ("headstart.data", "headstart.train", "headstart.pretrain", "headstart.finetune", "headstart.features.engines")
+ROOMS = tuple(
+    f"headstart.{room}" for room in ("data", "train", "pretrain", "finetune", "multitask", "features.engines")
+)
 """The rooms whose methods register when they are imported."""
 
 

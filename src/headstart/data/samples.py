@@ -98,6 +98,15 @@ def _mnist5k_pairs() -> Raw:
     )
 
 
+def _multi_mnist() -> Raw:
+    pictures, labels = mnist5k_arrays()
+    test = stratified_test(labels, 0.2)
+    both = derived.overlaid(pictures, labels, test)
+    columns = {"left": both.left, "right": both.right}
+    classes = dict.fromkeys(columns, _DIGITS)
+    return Raw("", ArraySource(both.pictures), _numbered(len(both.pictures)), columns, classes, parts=_parts(test))
+
+
 def _optdigits() -> Raw:
     from sklearn.datasets import load_digits
 
@@ -167,6 +176,17 @@ _SAMPLES = (
         f"{_MNIST_SOURCE}; two digits in each picture",
         _MNIST_LICENCE,
         _mnist5k_pairs,
+        _has_mnist,
+    ),
+    SampleInfo(
+        "multi-mnist",
+        "image",
+        "single-label",
+        5000,
+        10,
+        f"{_MNIST_SOURCE}; two digits over each other, with a label each",
+        _MNIST_LICENCE,
+        _multi_mnist,
         _has_mnist,
     ),
     SampleInfo(

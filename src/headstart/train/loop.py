@@ -163,7 +163,7 @@ class Trainer:
             with autocast(settings.dtype, settings.device):
                 return joint_losses(work.objectives, self.model, batches, self.ctx, only)
 
-        step = Step(self.model, terms, [s / sum(sizes) for s in sizes], state.optimizer, work.phase.clip)
+        step = Step(self.model, terms, [s / sum(sizes) for s in sizes], state.optimizer, work.phase.clip, clock)
         with norms_in_float32(self.model, settings.dtype, settings.device):
             logs = work.update(step)
         names = [n for n in logs if n not in ("gradient_norm", "clipped", "skipped") and not n.startswith("weight.")]

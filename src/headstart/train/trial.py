@@ -34,9 +34,11 @@ def trial(
 ) -> Iterator[tuple[float, float]]:
     """Train for as many steps as there are factors on the rates; (loss, seconds) of each.
 
-    The model's weights, and which of them are trained, are restored when the iteration ends or is left.
+    The model's weights, which of them are trained, and what the update learned are restored when the iteration
+    ends or is left.
     """
     kept = {n: t.detach().clone() for n, t in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()}
+    learned = copy.deepcopy(work.update.state())
     requires = {n: p.requires_grad for n, p in model.named_parameters()}
     feeds = all_feeds(work.objectives)
     ctx = Context(model, reader, settings.seed, settings.device, feeds=feeds)
@@ -63,12 +65,14 @@ def trial(
             start = time.perf_counter()
             with norms_in_float32(model, settings.dtype, settings.device):
                 logs = work.update(Step(model, terms, [1.0], optimizer, work.phase.clip))
-            loss = math.fsum(v for k, v in logs.items() if k not in ("gradient_norm", "clipped", "skipped"))
+            others = ("gradient_norm", "clipped", "skipped")
+            loss = math.fsum(v for k, v in logs.items() if k not in others and not k.startswith("weight."))
             yield loss, time.perf_counter() - start
     finally:
         for name in new:
             del model.parts[name]
         restore(model, kept)
+        work.update.load_state(learned)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(requires[name])
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from headstart.models.model import Model
 from headstart.train.batch import Terms
+from headstart.train.objective import Clock
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Step:
         Over every parameter group of the phase.
     clip
         Largest norm of the gradient; None is no clipping.
+    clock
+        Where training stands.
     """
 
     model: Model
@@ -36,6 +39,7 @@ class Step:
     shares: Sequence[float]
     optimizer: torch.optim.Optimizer
     clip: float | None = None
+    clock: Clock = field(default_factory=Clock)
     logs: dict[str, float] = field(default_factory=dict)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -136,39 +140,3 @@ def _group(model: Model, name: str) -> list[nn.Parameter]:
     if name == "heads":
         return list(model.heads.parameters())
     return list(model.parts[name].parameters())
-
-
-class Gramian(_Stateless):
-    """Weighs tasks by the Gramian of their gradients with respect to the shared representation.
-
-    Parameters
-    ----------
-    weigh
-        (T, T) Gramian -> (T,) weights. The step's gradient is sum_t w_t g_t for the backbone; every head gets the
-        gradient of its own task, unweighted.
-    """
-
-    def __init__(self, weigh: Callable[[Tensor], Tensor]) -> None:
-        self.weigh = weigh
-
-    def __call__(self, step: Step) -> dict[str, float]:
-        for i, share in enumerate(step.shares):
-            terms = step.terms(i, None)
-            if terms.shared is None:
-                raise ValueError("the objective gives no shared representation: Terms.shared")
-            losses = list(terms.tasks.values())
-            rows = [torch.autograd.grad(loss, terms.shared, retain_graph=True)[0].flatten() for loss in losses]
-            jacobian = torch.stack(rows)
-            weights = self.weigh(jacobian @ jacobian.T)
-            own = [p for p in (*step.model.heads.parameters(), *step.model.parts.parameters()) if p.requires_grad]
-            for loss in losses:
-                (loss * share).backward(inputs=own, retain_graph=True)
-            direction = (weights @ jacobian).view_as(terms.shared) * share
-            terms.shared.backward(direction, retain_graph=bool(terms.extra))
-            if terms.extra:
-                (torch.stack([*terms.extra.values()]).sum() * share).backward()
-            step.note(terms, share)
-            for name, weight in zip(terms.tasks, weights.tolist(), strict=True):
-                step.logs[f"weight.{name}"] = weight
-        step.apply()
-        return step.logs
