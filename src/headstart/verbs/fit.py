@@ -192,20 +192,18 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     choices = make_choices(job, screening, probes, labels, reasons)
     chosen = choose(job, choices, labels, reasons)
     scratch = run_scratch(job, _run, reasons) if job.options.guard == "full" else None
+    baselines = held_out_baselines(job, raw, probes["last"], labels, chosen.candidate is not None)
+    if scratch is not None:
+        baselines["scratch"] = scratch.logits("validation", job.parts["train" if job.few else "validation"])
     fallback = None
     if job.options.guard != "off":
-        baselines = held_out_baselines(job, raw, probes["last"], labels, chosen.candidate is not None)
-        if scratch is not None:
-            baselines["scratch"] = scratch.logits("validation", job.parts["train" if job.few else "validation"])
         fallback = fall_back(job, chosen.name, chosen.logits, baselines, labels)
+    held_out, beside = chosen.logits if fallback is None else fallback.logits, baselines["raw_features"]
+    mixture = Mixture(temperature_of(job.task, labels, held_out))
     if fallback is not None:
         reasons.insert(0, fallback.text)
         progress().say(fallback.text)
-    held_out = chosen.logits if fallback is None else fallback.logits
-    two = chosen.candidate is not None and raw.halves is not None
-    beside = raw.halves if two and raw.halves is not None else raw.validation
-    mixture = Mixture(temperature_of(job.task, labels, held_out))
-    if fallback is None and blends(job):
+    elif blends(job):
         mixture, why = settle_mixture(job.task, job.metric, labels, held_out, beside, job.modality.raw_words)
         reasons.append(why)
     tuned = chosen.candidate or (choices[-1].candidate if len(choices) > 1 else None)
