@@ -33,7 +33,8 @@ _SUFFIXES = {*TABLE_SUFFIXES, *TEXT_SUFFIXES, *SERIES_SUFFIXES}
 def raw_inputs(inputs: Any, modality: Modality, columns: Sequence[str], reading: Mapping[str, str]) -> Raw:
     """See `headstart.data.load.load_inputs`."""
     if isinstance(inputs, Dataset):
-        return Raw(inputs.name, RowsSource(inputs.content.source, inputs.rows), inputs.ids, inputs=columns)
+        parts = None if inputs.content.parts is None else inputs.content.parts[inputs.rows]
+        return Raw(inputs.name, RowsSource(inputs.content.source, inputs.rows), inputs.ids, parts=parts, inputs=columns)
     if isinstance(inputs, str | Path):
         inputs = [inputs]
     if isinstance(inputs, pd.Series) or (modality == "text" and isinstance(inputs, np.ndarray)):

@@ -208,8 +208,15 @@ class Job:
         return Reader(parts or self.parts, backbone, self.options.seed)
 
 
-def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone | None = None) -> Job:
-    """Load and split the data and settle everything that does not depend on measurements.
+def open_job(
+    folder: RunFolder,
+    options: FitOptions,
+    data: Any,
+    module: Backbone | None = None,
+    split: SplitOptions | None = None,
+) -> Job:
+    """Load and split the data (by the options, unless `split` is given) and settle everything that does not depend on
+    measurements.
 
     `options.model` becomes the modality's default where none is named; of several, the first.
 
@@ -236,7 +243,7 @@ def open_job(folder: RunFolder, options: FitOptions, data: Any, module: Backbone
     task = tasks[0]
     metric = find_metric(task.kind, options.metric)
     device = choose_device(options.device)
-    splits = make_splits(dataset, split_options(options))
+    splits = make_splits(dataset, split or split_options(options))
     parts = {"train": dataset.subset(splits.train)}
     if splits.validation is not None:
         parts["validation"] = dataset.subset(splits.validation)

@@ -191,16 +191,16 @@ def duration(text: str) -> float:
 
 
 def make_options(given: dict[str, Any]) -> FitOptions:
-    """Check what was given to `fit`; see `_checked`."""
-    return _checked(FitOptions, given, "fit")
+    """Check what was given to `fit`; see `check_options`."""
+    return check_options(FitOptions, given, "fit")
 
 
 def make_pretrain_options(given: dict[str, Any]) -> PretrainOptions:
-    """Check what was given to `pretrain`; see `_checked`."""
-    return _checked(PretrainOptions, given, "pretrain")
+    """Check what was given to `pretrain`; see `check_options`."""
+    return check_options(PretrainOptions, given, "pretrain")
 
 
-def _checked(kind: type[Options], given: dict[str, Any], verb: str) -> Options:
+def check_options(kind: type[Options], given: dict[str, Any], verb: str) -> Options:
     """Check what was given.
 
     Raises
