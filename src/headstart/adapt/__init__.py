@@ -1,0 +1,1 @@
+"""Domain adaptation: labelled source, unlabelled target. Importing this registers the methods."""
