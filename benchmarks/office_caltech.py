@@ -38,6 +38,9 @@ METHODS: dict[str, tuple[str, dict[str, Any], float | None]] = {
     "BDA-30": ("bda", {"dimension": 30, **NEAREST}, None),
     "CORAL, 1NN": ("coral", NEAREST, 35.8),
     "CORAL, logistic regression": ("coral", {}, None),
+    "EasyTL": ("easytl", {}, 50.5),
+    "EasyTL without CORAL": ("easytl", {"align": False}, None),
+    "MEDA": ("meda", {}, 52.7),
 }
 
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from headstart.adapt.shallow import baselines, coral, joint, subspace
+from headstart.adapt.shallow import baselines, coral, easytl, joint, meda, subspace
 from headstart.adapt.shallow.method import Adapted, Domains, Shallow
 from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.registry import get, methods
 
-__all__ = ["Adapted", "Domains", "Shallow", "baselines", "build", "coral", "joint", "names", "subspace"]
+__all__ = [
+    "Adapted",
+    "Domains",
+    "Shallow",
+    "baselines",
+    "build",
+    "coral",
+    "easytl",
+    "joint",
+    "meda",
+    "names",
+    "subspace",
+]
 
 
 def names() -> list[str]:
