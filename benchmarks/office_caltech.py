@@ -41,6 +41,17 @@ METHODS: dict[str, tuple[str, dict[str, Any], float | None]] = {
     "EasyTL": ("easytl", {}, 50.5),
     "EasyTL without CORAL": ("easytl", {"align": False}, None),
     "MEDA": ("meda", {}, 52.7),
+    "each domain standardised": ("standardize", {}, None),
+    "KMM": ("kmm", {}, None),
+    "discriminator's weights": ("discriminator-weights", {}, None),
+    "OT, exact, 1NN": ("ot-emd", NEAREST, None),
+    "OT, Sinkhorn, 1NN": ("ot-sinkhorn", NEAREST, None),
+    "OT, class-regularised, 1NN": ("ot-class", NEAREST, None),
+    "OT, linear, logistic regression": ("ot-linear", {}, None),
+    "OT, labels": ("ot-labels", {}, None),
+    "JDOT": ("jdot", {}, None),
+    "label propagation": ("label-propagation", {}, None),
+    "self-training": ("self-training", {}, None),
 }
 
 

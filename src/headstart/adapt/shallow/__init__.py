@@ -5,7 +5,18 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from headstart.adapt.shallow import baselines, coral, easytl, joint, meda, subspace
+from headstart.adapt.shallow import (
+    baselines,
+    class_shares,
+    coral,
+    easytl,
+    joint,
+    meda,
+    pseudo_labels,
+    reweighting,
+    subspace,
+    transport,
+)
 from headstart.adapt.shallow.method import Adapted, Domains, Shallow
 from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.registry import get, methods
@@ -16,12 +27,16 @@ __all__ = [
     "Shallow",
     "baselines",
     "build",
+    "class_shares",
     "coral",
     "easytl",
     "joint",
     "meda",
     "names",
+    "pseudo_labels",
+    "reweighting",
     "subspace",
+    "transport",
 ]
 
 

@@ -36,13 +36,14 @@ class Coral(Shallow):
 def aligned(xs: Array, xt: Array, regularize: float) -> Array:
     """Centred source features with the covariance of the (centred) target."""
     unit = regularize * max(float(np.concatenate([xs, xt]).var(0).mean()), 1e-12)
-    return xs @ _power(_covariance(xs, unit), -0.5) @ _power(_covariance(xt, unit), 0.5)
+    return xs @ matrix_power(_covariance(xs, unit), -0.5) @ matrix_power(_covariance(xt, unit), 0.5)
 
 
 def _covariance(x: Array, ridge: float) -> Array:
     return x.T @ x / max(1, len(x) - 1) + ridge * np.eye(x.shape[1])
 
 
-def _power(matrix: Array, exponent: float) -> Array:
+def matrix_power(matrix: Array, exponent: float) -> Array:
+    """Of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 1e-12) ** exponent) @ vectors.T

@@ -29,8 +29,9 @@ class _Joint(Shallow):
         d, n = domains, len(domains.source)
         x = _unit(_reduced(np.concatenate([d.source, d.target])))
         scatter = (x - x.mean(0)).T @ (x - x.mean(0))
-        count, said, probabilities, z = min(self.dimension, x.shape[1]), None, None, x
-        rounds = 0
+        count, z, rounds = min(self.dimension, x.shape[1]), x, 0
+        said: Array | None = None
+        probabilities: Array | None = None
         while rounds < max(1, self.rounds):
             rounds += 1
             means = self._means(d, said)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array, diags_array
+from scipy.sparse import diags_array
 from scipy.spatial.distance import cdist
 
 from headstart.adapt.shallow.balance import estimated_balance
 from headstart.adapt.shallow.method import Adapted, Array, Domains, Shallow, nearest, onehot, principal_axes
+from headstart.adapt.shallow.neighbours import graph
 from headstart.adapt.shallow.subspace import flow_root
 from headstart.core.registry import register
 
@@ -95,15 +96,8 @@ def mean_matrix(d: Domains, said: Array, share: float) -> Array:
 
 
 def laplacian(z: Array, neighbours: int) -> Array:
-    """(N, N) I - D^-1/2 W D^-1/2, W the cosines of mutual or one-sided nearest neighbours; rows of z of unit length."""
-    cosines = z @ z.T
-    np.fill_diagonal(cosines, -np.inf)
-    count = min(neighbours, len(z) - 1)
-    near = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-    rows = np.repeat(np.arange(len(z)), count)
-    weights = np.maximum(cosines[rows, near.ravel()], 0)
-    w = coo_array((weights, (rows, near.ravel())), shape=cosines.shape).tocsr()
-    w = w.maximum(w.T)
+    """(N, N) I - D^-1/2 W D^-1/2 of the graph of cosine neighbours."""
+    w = graph(z, neighbours)
     degree = np.asarray(w.sum(1)).ravel()
     scale = diags_array(1 / np.sqrt(np.maximum(degree, 1e-12)))
     return np.eye(len(z)) - (scale @ w @ scale).toarray()

@@ -122,10 +122,15 @@ def classify(
     folds = torch.as_tensor(np.random.default_rng(0).permutation(len(x)) % FOLDS)
     if len(x) < 2 * FOLDS:
         folds = torch.full((len(x),), -1)
-    inputs = torch.from_numpy(np.ascontiguousarray(x)).float()
+    inputs = as_tensor(x)
     given = None if weights is None else torch.from_numpy(weights).float()
     probe = fit_probe(inputs, labels, task, "accuracy", folds, given)
-    return as_outputs(task, probe.logits(torch.from_numpy(np.ascontiguousarray(target)).float()).numpy())
+    return as_outputs(task, probe.logits(as_tensor(target)).numpy())
+
+
+def as_tensor(x: Array) -> torch.Tensor:
+    """As the probe takes it."""
+    return torch.from_numpy(np.ascontiguousarray(x)).float()
 
 
 def nearest(x: Array, target: Array) -> Array:
