@@ -19,7 +19,21 @@ from headstart.core.errors import HeadstartError
 if TYPE_CHECKING:
     from headstart.data import Dataset, load_data
     from headstart.models import Backbone
-    from headstart.verbs import Run, check, compare, evaluate, export, fit, predict, pretrain, rank, report, resume
+    from headstart.verbs import (
+        Run,
+        adapt,
+        check,
+        compare,
+        evaluate,
+        export,
+        fit,
+        predict,
+        pretrain,
+        rank,
+        report,
+        resume,
+        shift,
+    )
 
 __version__ = "0.1.0"
 
@@ -28,6 +42,7 @@ _where = {
     "load_data": "headstart.data",
     "Backbone": "headstart.models",
     "Run": "headstart.verbs",
+    "adapt": "headstart.verbs",
     "check": "headstart.verbs",
     "compare": "headstart.verbs",
     "evaluate": "headstart.verbs",
@@ -38,6 +53,7 @@ _where = {
     "rank": "headstart.verbs",
     "report": "headstart.verbs",
     "resume": "headstart.verbs",
+    "shift": "headstart.verbs",
 }
 
 __all__ = [
@@ -45,6 +61,7 @@ __all__ = [
     "Dataset",
     "HeadstartError",
     "Run",
+    "adapt",
     "check",
     "compare",
     "evaluate",
@@ -56,6 +73,7 @@ __all__ = [
     "rank",
     "report",
     "resume",
+    "shift",
 ]
 
 

@@ -13,6 +13,7 @@ from headstart.report.folder import RunFolder, read_run_folder
 from headstart.report.formats import clean
 from headstart.report.pictures import Album
 from headstart.report.schema import Remark
+from headstart.report.sections.adaptation import adaptation_headline, adaptation_sections
 from headstart.report.sections.choice import choice
 from headstart.report.sections.confidence import confidence
 from headstart.report.sections.curve import curve
@@ -64,6 +65,8 @@ def render_report(run_folder: str | Path) -> Path:
 def page(run: RunFolder) -> str:
     """The whole page as text."""
     album = Album(run.path)
+    if run.report.kind == "adaptation":
+        return _page(run, album, adaptation_headline(run), adaptation_sections(run, album))
     if run.report.kind == "pretraining":
         sections = [data(run, album), training(run), cost(run), provenance(run), further_use(run), reproduction(run)]
         return _page(run, album, pretraining_headline(run), sections)

@@ -401,6 +401,7 @@ class Report(_Part):
 
     kind: str = "fit"
     pretraining: Pretraining = Pretraining()
+    adaptation: dict[str, Any] = {}
     schema_version: int = Field(SCHEMA, alias="schema")
     name: str = ""
     status: str = "unfinished"

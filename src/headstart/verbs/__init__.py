@@ -8,6 +8,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.verbs.adapt import adapt
     from headstart.verbs.check import check
     from headstart.verbs.compare import compare
     from headstart.verbs.estimate import estimate
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from headstart.verbs.rank import rank
     from headstart.verbs.report import report
     from headstart.verbs.run import Interrupted, Run
+    from headstart.verbs.shift import shift
 
 _WHERE = {
     "Interrupted": "run",
     "Run": "run",
+    "adapt": "adapt",
     "check": "check",
     "compare": "compare",
     "estimate": "estimate",
@@ -34,11 +37,13 @@ _WHERE = {
     "rank": "rank",
     "report": "report",
     "resume": "fit",
+    "shift": "shift",
 }
 
 __all__ = [
     "Interrupted",
     "Run",
+    "adapt",
     "check",
     "compare",
     "estimate",
@@ -50,6 +55,7 @@ __all__ = [
     "rank",
     "report",
     "resume",
+    "shift",
 ]
 
 

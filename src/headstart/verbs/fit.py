@@ -127,6 +127,10 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         raise ConfigError(
             f"The data of {folder.path} were given as an object.", "Give them again: resume(run, data=...)."
         )
+    if verb == "adapt":
+        from headstart.verbs.adapt import resume_adaptation
+
+        return resume_adaptation(folder, config, source if data is None else data, model)
     if verb == "pretrain":
         from headstart.verbs.pretrain import resume_pretraining
 

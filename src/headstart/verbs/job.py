@@ -227,7 +227,7 @@ def open_job(
     """
     dataset = load_for(options, data)
     modality = modality_of(dataset.schema.modality)
-    fields = FitOptions.model_fields
+    fields = type(options).model_fields
     modality.check({name for name in options.model_fields_set if getattr(options, name) != fields[name].default})
     if options.model in ("small", "auto"):
         options = options.model_copy(update={"model": modality.default_model})

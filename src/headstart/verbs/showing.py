@@ -133,15 +133,15 @@ def write_maps(job: Job, start: FrozenProbe, final: Judged) -> None:
         "label": [", ".join(w) if isinstance(w, list) else w for w in words],
     }
     after = final.features[index]
-    maps = {"before": _two_components(before)}
-    maps["after"] = maps["before"] if np.array_equal(before, after) else _two_components(after)
+    maps = {"before": two_components(before)}
+    maps["after"] = maps["before"] if np.array_equal(before, after) else two_components(after)
     for name, points in maps.items():
         frame[f"{name}_x"], frame[f"{name}_y"] = points.T
     with replacing(job.folder.maps) as path:
         pd.DataFrame(frame).to_parquet(path)
 
 
-def _two_components(x: np.ndarray) -> np.ndarray:
+def two_components(x: np.ndarray) -> np.ndarray:
     """The first two principal components (N, 2) of standardised features, their signs by the largest weight."""
     if len(x) < 3 or x.shape[1] < 2:
         return np.zeros((len(x), 2))
