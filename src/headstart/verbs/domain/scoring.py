@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from headstart.adapt.validators import Evidence, names, validate
-from headstart.measure import fit_temperature
 from headstart.verbs.domain.attempt import Attempt, Seen
 from headstart.verbs.domain.pair import Pair
 from headstart.verbs.evaluation import calibrated
@@ -14,13 +13,11 @@ DEFAULT = "infomax"
 
 
 def evidence(pair: Pair, source: Seen, target: Seen) -> Evidence:
-    """Of a model's logits and features. Probabilities are at the temperature that fits the held-out source, so that a
-    model is not preferred for being overconfident."""
+    """Of a model's logits and features. Probabilities are as the model gives them: a temperature that fits the source
+    would punish what has left the source behind."""
     job = pair.job
-    labels = job.labels("validation")
-    temperature = fit_temperature(source.logits, labels, "single-label")
-    p, q = (calibrated(job.task, s.logits, temperature) for s in (source, target))
-    return Evidence(p, labels, source.features, q, target.features)
+    p, q = (calibrated(job.task, s.logits, 1.0) for s in (source, target))
+    return Evidence(p, job.labels("validation"), source.features, q, target.features)
 
 
 def scores(pair: Pair, attempt: Attempt) -> dict[str, float]:
