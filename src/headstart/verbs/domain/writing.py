@@ -23,7 +23,7 @@ from headstart.models.bundle import Bundle, save_bundle
 from headstart.models.model import Model
 from headstart.models.traced import TracedBackbone
 from headstart.store.atomic import replacing
-from headstart.verbs.domain.attempt import Attempt, see
+from headstart.verbs.domain.attempt import Attempt, load_model, see
 from headstart.verbs.domain.choosing import Choice
 from headstart.verbs.domain.gap import by_class, gap, verdict
 from headstart.verbs.domain.pair import TARGET, UNSEEN, Oracle, Pair
@@ -218,10 +218,15 @@ def _row(pair: Pair, outcome: Outcome, attempt: Attempt) -> dict[str, Any]:
             for r in attempt.curve
         ],
         "oracle": None,
+        "unseen": None,
     }
     if labels is not None:
         p = calibrated(pair.job.task, attempt.target.logits, 1.0)
         row["oracle"] = metrics_of(pair.job.task, labels, p, pair.job.options.seed)["accuracy"]
+    if pair.oracle is not None and UNSEEN in pair.job.parts:
+        model = load_model(pair, attempt.name, outcome.start)
+        p = calibrated(pair.job.task, see(pair, model, UNSEEN).logits, 1.0)
+        row["unseen"] = metrics_of(pair.job.task, pair.oracle.labels[UNSEEN], p, pair.job.options.seed)["accuracy"]
     return row
 
 
