@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from headstart import __version__
 from headstart.cli import (
+    adapt,
     cache,
     check,
     compare,
@@ -32,11 +33,9 @@ from headstart.cli import (
     report,
     resume,
     samples,
+    shift,
 )
 from headstart.core.errors import ConfigError, did_you_mean
-
-LATER = ("adapt", "shift")
-"""Commands that are planned and not there yet; typing one says so."""
 
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -52,12 +51,10 @@ QUIET = {
 
 
 class _Commands(TyperGroup):
-    """The group of all commands; it knows the names near a typo, and what is not there yet."""
+    """The group of all commands; it knows the names near a typo."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
-        if name in LATER:
-            raise ConfigError(f"The command {name!r} is not there yet.", "There are: " + ", ".join(self.commands) + ".")
         if name not in self.commands:
             raise ConfigError(f"There is no command {name!r}.", did_you_mean(name, self.commands))
         return super().resolve_command(ctx, args)
@@ -104,6 +101,8 @@ app.command("demo", rich_help_panel=_TRAIN)(demo.command)
 app.command("check", rich_help_panel=_TRAIN)(check.command)
 app.command("fit", rich_help_panel=_TRAIN)(fit.command)
 app.command("rank", rich_help_panel=_TRAIN)(rank.command)
+app.command("shift", rich_help_panel=_TRAIN)(shift.command)
+app.command("adapt", rich_help_panel=_TRAIN)(adapt.command)
 app.command("pretrain", rich_help_panel=_TRAIN)(pretrain.command)
 app.command("resume", rich_help_panel=_TRAIN)(resume.command)
 app.command("predict", rich_help_panel=_USE)(predict.command)

@@ -11,7 +11,8 @@ from headstart.cli.output import AsJson, console, print_json, print_table, worki
 from headstart.core.errors import ConfigError, did_you_mean
 
 ROOMS = tuple(
-    f"headstart.{room}" for room in ("data", "train", "pretrain", "finetune", "multitask", "features.engines")
+    f"headstart.{room}"
+    for room in ("data", "train", "pretrain", "finetune", "multitask", "adapt", "adapt.validators", "features.engines")
 )
 """The rooms whose methods register when they are imported."""
 

@@ -32,6 +32,11 @@ def print_outcome(run: Any, as_json: bool) -> None:
 
         print_pretraining(run, as_json)
         return
+    if run.data.get("kind") == "adaptation":
+        from headstart.cli.adapt import print_adaptation
+
+        print_adaptation(run, as_json)
+        return
     if as_json:
         print_json({**run.data, "run": str(run.path)})
         return

@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from headstart.core.progress import progress
 from headstart.measure import fit_temperature
 from headstart.measure.label_shift import black_box_shares, expected_shares
+from headstart.store.atomic import write_json, write_text
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.domain.gap import by_class, gap, verdict
 from headstart.verbs.domain.options import make_adapt_options
 from headstart.verbs.domain.pair import TARGET, open_pair
 from headstart.verbs.evaluation import calibrated
-from headstart.verbs.frozen import run_probes, run_screening
+from headstart.verbs.frozen import MAP_SAMPLES, run_probes, run_screening
+from headstart.verbs.showing import two_components
 
 
-def shift(source: Any, target: Any, *, model: str | None = None, **options: Any) -> dict[str, Any]:
+def shift(
+    source: Any, target: Any, *, model: str | None = None, out: str | Path | None = None, **options: Any
+) -> dict[str, Any]:
     """Measure the shift from labelled data to data of the same kind, on frozen features where the source probes best.
 
     Parameters
@@ -28,6 +34,8 @@ def shift(source: Any, target: Any, *, model: str | None = None, **options: Any)
         As for `adapt`; labels of the target are not read, except to say which classes it has.
     model
         A model reference.
+    out
+        A folder to write `shift.json` and `shift.html` (with a map of both) to.
     **options
         Fields of `AdaptOptions` about data, image size, seed, device and engine.
 
@@ -57,7 +65,7 @@ def shift(source: Any, target: Any, *, model: str | None = None, **options: Any)
     temperature = fit_temperature(held_out, labels, "single-label")
     p, q = (calibrated(job.task, z, temperature) for z in (held_out, answers))
     shares = np.bincount(job.labels("train"), minlength=len(job.task.classes)) / len(job.parts["train"])
-    return {
+    result = {
         "source": job.dataset.name,
         "target": pair.target.name,
         "samples": {"source": len(x["train"]), "target": len(x[TARGET])},
@@ -74,3 +82,16 @@ def shift(source: Any, target: Any, *, model: str | None = None, **options: Any)
             "em": expected_shares(q, shares).tolist(),
         },
     }
+    if out is not None:
+        from headstart.report.shift import shift_page
+
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_json(Path(out) / "shift.json", result)
+        write_text(Path(out) / "shift.html", shift_page(result, *_map(x["validation"], x[TARGET])))
+    return result
+
+
+def _map(a: Tensor, b: Tensor) -> tuple[np.ndarray, list[str]]:
+    """Both domains on their two principal components, and which is which."""
+    a, b = a[: MAP_SAMPLES // 2], b[: MAP_SAMPLES // 2]
+    return two_components(torch.cat([a, b]).numpy()), ["source"] * len(a) + ["target"] * len(b)

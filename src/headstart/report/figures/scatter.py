@@ -51,6 +51,20 @@ def feature_maps(
         return to_svg(figure, name, "Map of the features before and after training", told)
 
 
+def domain_map(places: np.ndarray, groups: Sequence[int], styles: Sequence[Style], name: str) -> Markup:
+    """One map of (n, 2) places, by domain."""
+    index = np.asarray(groups)
+    with drawing():
+        figure = new_figure(560, 440)
+        axes = figure.subplots()
+        _bare(axes, "")
+        for group, (colour, marker) in enumerate(styles):
+            rows = places[index == group]
+            axes.plot(rows[:, 0], rows[:, 1], marker, color=colour, alpha=0.7, markersize=4, markeredgewidth=0)
+        told = f"{len(places)} samples of two domains in two dimensions; see the legend for the colours."
+        return to_svg(figure, name, "Map of both domains", told)
+
+
 def numeric_maps(before: np.ndarray, after: np.ndarray, values: np.ndarray, name: str) -> Markup:
     """Like `feature_maps`, coloured by a number from dark (low) to light (high)."""
     with drawing():

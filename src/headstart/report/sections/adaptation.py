@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,13 +139,26 @@ def _curves(run: RunFolder) -> list[Section]:
 
 def _shift(run: RunFolder) -> Section:
     a, shift = run.report.adaptation, run.report.adaptation["shift"]
+    kept = [shift["before"], shift["after"]]
+    return shift_section(shift["text"], kept, a["classes"], run.report.task.classes, a["shares"])
+
+
+def shift_section(
+    text: str,
+    kept: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    classes: list[str],
+    shares: Mapping[str, list[float]],
+) -> Section:
+    """Distances (one column, or before and after), and class by class."""
     return Section(
         "shift",
         "How far apart the domains are",
         "adaptation_shift.html",
         {
-            "text": shift["text"],
-            "rows": distances(shift["before"], shift["after"]),
+            "text": text,
+            "columns": ["before", "after"] if len(kept) > 1 else ["value"],
+            "rows": distances(*kept),
             "classes": [
                 {
                     "name": c["class"],
@@ -153,9 +166,9 @@ def _shift(run: RunFolder) -> Section:
                     "target": count(c["target"]),
                     "moved": number(c.get("moved"), 2),
                 }
-                for c in a["classes"]
+                for c in rows
             ],
-            "shares": _shares(run.report.task.classes, a["shares"]),
+            "shares": _shares(classes, shares),
         },
     )
 
