@@ -39,7 +39,7 @@ def shift_page(found: Mapping[str, Any], places: np.ndarray, domains: Sequence[s
             "interval": "",
             "title": "AUC of a discriminator of the domains",
             "meaning": "0.5: the domains look the same; 1: every sample shows where it comes from.",
-            "part": "validation",
+            "part": None,
             "n": None,
             "better": "Lower is nearer.",
         },

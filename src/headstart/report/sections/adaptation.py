@@ -44,7 +44,7 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
             "interval": interval(value, True),
             "title": f"Accuracy on the {part.removesuffix(' (oracle)').replace('-', ' ')} (oracle)",
             "meaning": "Share of right answers, by labels that nothing but this number saw.",
-            "part": part,
+            "part": None,
             "n": None,
             "better": "Higher is better.",
         }
@@ -198,7 +198,8 @@ def distances(before: Mapping[str, Any], after: Mapping[str, Any] | None = None)
 def _shares(classes: list[str], shares: Mapping[str, list[float]]) -> dict[str, Any]:
     names = [n for n in ("source", "bbse", "em", "oracle") if n in shares]
     rows = [(c, [percent(shares[n][i]) for n in names]) for i, c in enumerate(classes)]
-    return {"names": names, "rows": rows}
+    titles = {"source": "share in the source", "bbse": "BBSE", "em": "EM", "oracle": "oracle"}
+    return {"names": [titles[n] for n in names], "rows": rows}
 
 
 def _maps(run: RunFolder) -> Section:
@@ -214,7 +215,8 @@ def _maps(run: RunFolder) -> Section:
         index = {n: i for i, n in enumerate(names)}
         target = (table["domain"] == "target").to_numpy()
         groups = [index.get(v, -1) for v in table["label"][target]]
-        values["classes"] = feature_maps(before[target], after[target], groups, styles(len(names)), "classes")
+        own = [table[[f"own_{w}_x", f"own_{w}_y"]].to_numpy(dtype=float)[target] for w in ("before", "after")]
+        values["classes"] = feature_maps(own[0], own[1], groups, styles(len(names)), "classes")
         values["n"] = int(np.isfinite(before).all(1).sum())
     return Section("maps", "Both domains in one map", "adaptation_maps.html", values)
 

@@ -103,6 +103,10 @@ def _write_maps(pair: Pair, outcome: Outcome, p: np.ndarray) -> None:
     for name, x in (("before", before), ("after", after)):
         points = two_components(x)
         frame[f"{name}_x"], frame[f"{name}_y"] = points.T
+        # The target by itself: on the axes of both, what tells domains apart hides what tells classes apart.
+        own = np.full_like(points, np.nan)
+        own[n[0] :] = two_components(x[n[0] :])
+        frame[f"own_{name}_x"], frame[f"own_{name}_y"] = own.T
     with replacing(job.folder.maps) as path:
         pd.DataFrame(frame).to_parquet(path)
 
