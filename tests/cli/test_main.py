@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from headstart.cli import failures
-from headstart.cli.main import LATER, _Commands, app
+from headstart.cli.main import _Commands, app
 
 SOURCE = Path(__file__).parents[2] / "src"
 HEAVY = ("torch", "pandas", "transformers", "timm", "datasets", "sklearn", "matplotlib", "numpy")
@@ -80,7 +80,6 @@ def test_help_fits_in_80_columns_and_lists_what_is_there(headstart) -> None:
     assert max(map(len, shown.splitlines())) <= 80
     listed = {line.split()[1] for line in shown.splitlines() if line.startswith("│ ") and len(line.split()) > 2}
     assert set(COMMANDS) <= listed
-    assert not listed & set(LATER)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -96,14 +95,6 @@ def test_without_arguments_help_is_shown(headstart) -> None:
     done = headstart()
     assert done.returncode == 0
     assert done.stdout == headstart("--help").stdout
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_what_is_not_there_yet_says_so(here, name: str, capsys) -> None:
-    assert here(name, "x", "--anything") == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert f"{name!r} is not there yet" in shown.err
 
 
 @pytest.mark.parametrize(
