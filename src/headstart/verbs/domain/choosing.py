@@ -19,7 +19,7 @@ from headstart.verbs.domain.scoring import DEFAULT
 from headstart.verbs.domain.shallow import SOURCE_ONLY
 from headstart.verbs.evaluation import calibrated
 
-AUTO = ("standardize", "coral", "self-training", "cdan-e+mcc+pseudo-labels")
+AUTO = ("standardize", "coral", "self-training", "meda", "dann+mcc")
 FLOORS = (SOURCE_ONLY, SOURCE_NETWORK)
 """What knows nothing of the target."""
 
