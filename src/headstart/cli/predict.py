@@ -18,6 +18,9 @@ def command(
     inputs: Annotated[list[str], typer.Argument(help="Files, folders, patterns, or a table.")],
     top: Annotated[int, typer.Option(min=1, metavar="K", help="How many classes to say for each.")] = 1,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")] = "auto",
+    test_time: Annotated[
+        str, typer.Option("--test-time", metavar="HOW", help="Adapt while predicting: none, tent or tent-episodic.")
+    ] = "none",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; of a table, with its own columns first.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write that as .csv, .tsv, .jsonl or .parquet.")
@@ -37,7 +40,7 @@ def command(
         check_target(out)
     named = [_path(text) for text in inputs]
     with working():
-        rows = verbs.predict(model, named, top=top, device=device)
+        rows = verbs.predict(model, named, top=top, device=device, test_time=test_time)
     if out is not None:
         write_table(with_predictions(named, rows, top), out)
     if as_json:

@@ -8,17 +8,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.core.errors import DataError
+from headstart.core.errors import ConfigError, DataError, did_you_mean
+from headstart.core.progress import progress
 from headstart.data import Dataset, load_inputs
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.train.inference import outputs
-from headstart.train.reader import Reader
+from headstart.train.reader import Reader, in_order
 from headstart.verbs.evaluation import calibrated, confidence, predicted
 from headstart.verbs.job import choose_device
 from headstart.verbs.mixture import mixed
 
+TEST_TIME = ("none", "tent", "tent-episodic")
 
-def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = "auto") -> list[dict[str, Any]]:
+TEST_BATCH = 64
+"""Samples that a network adapts to at once while it predicts."""
+
+
+def predict(
+    run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = "auto", test_time: str = "none"
+) -> list[dict[str, Any]]:
     """Predict with the model that a run made.
 
     Parameters
@@ -29,6 +37,9 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
         Whatever `headstart.data.load_inputs` takes: paths, folders, patterns or tables; arrays; lists of texts.
     top
         Classes to list per sample (single-label).
+    test_time
+        "tent" adapts the network's normalisation layers to the inputs while it predicts them, in batches of 64 in their
+        order; "tent-episodic" to each batch anew. The model on disk stays as it is.
 
     Returns
     -------
@@ -44,7 +55,7 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
     bundle = load_predictor(Path(run_or_bundle))
     data = load_inputs(inputs, bundle.modality, bundle.columns, bundle.reading)
     bad = _unreadable(data)
-    task, probabilities = bundle.tasks[0], outputs_of(bundle, data, device)
+    task, probabilities = bundle.tasks[0], outputs_of(bundle, data, device, test_time)
     said, sure = predicted(task, probabilities), confidence(task, probabilities)
     rows: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(data.ids):
@@ -58,10 +69,14 @@ def predict(run_or_bundle: str | Path, inputs: Any, top: int = 1, device: str = 
     return [rows[name] for name in data.content.ids if name in rows]
 
 
-def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto") -> np.ndarray:
+def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto", test_time: str = "none") -> np.ndarray:
     """What a bundle says of its first task: (N, K) calibrated probabilities, or (N,) values of a regression."""
     check_fit(bundle, data)
     task = bundle.tasks[0]
+    if test_time not in TEST_TIME:
+        raise ConfigError(f"There is no adaptation {test_time!r} at test time.", did_you_mean(test_time, TEST_TIME))
+    if test_time != "none":
+        return _adapting(bundle, data, device, episodic=test_time == "tent-episodic")
     own = calibrated(task, _logits(bundle, data, device), bundle.temperatures.get(task.name, 1.0))
     return own if bundle.beside is None else mixed(own, outputs_of(bundle.beside, data, device), bundle.weight)
 
@@ -74,6 +89,25 @@ def _logits(bundle: Bundle, data: Dataset, device: str) -> np.ndarray:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader({"all": data}, model.backbone, 0)
     return outputs(model, reader, "all").logits[bundle.tasks[0].name]
+
+
+def _adapting(bundle: Bundle, data: Dataset, device: str, episodic: bool) -> np.ndarray:
+    """Probabilities by TENT; a temperature that was fitted on other data means nothing to them."""
+    from headstart.adapt.deep.statistics import Tent
+
+    task = bundle.tasks[0]
+    if task.kind != "single-label":
+        raise ConfigError(f"TENT adapts to classes; the model's task is {task.kind}.", "Leave --test-time out.")
+    model = bundle.model.to(choose_device(device))
+    tent = Tent(model, task.name, episodic=episodic)
+    reader = Reader({"all": data}, model.backbone, 0)
+    batches = [b.to(choose_device(device)) for b in reader.sweep("all", TEST_BATCH, labels=False)]
+    found = in_order([tent.predict(b).cpu() for b in batches], [b.index.cpu() for b in batches])
+    if tent.collapses:
+        said = f"In {tent.collapses} of {len(batches)} batches the answers collapsed: there the model was not adapted."
+        progress().say(said)
+    p = found.numpy().astype(np.float64)
+    return p / p.sum(1, keepdims=True)
 
 
 def check_fit(bundle: Bundle, data: Dataset) -> None:

@@ -191,6 +191,22 @@ class TestDeep:
         assert len(deep.predict(list(shifted(digits(2)[0][:3])))) == 3
 
 
+class TestTestTime:
+    def test_tent_predicts_and_leaves_the_model_as_it_is(self, deep: hs.Run) -> None:
+        x = list(shifted(digits(2)[0]))
+        before = deep.predict(x)
+        for how in ("tent", "tent-episodic"):
+            rows = hs.predict(deep.path, x, test_time=how)
+            assert len(rows) == len(x)
+            assert all(0 < r["confidence"] <= 1 for r in rows)
+            assert rows != before
+        assert deep.predict(x) == before
+
+    def test_an_unknown_way(self, deep: hs.Run) -> None:
+        with pytest.raises(HeadstartError, match="no adaptation 'tend'"):
+            hs.predict(deep.path, list(digits(2)[0][:2]), test_time="tend")
+
+
 class TestChoice:
     def test_a_few_target_labels_decide(self, source: hs.Dataset, tmp_path: Path) -> None:
         x, _ = digits(1)
