@@ -54,6 +54,14 @@ class TestGradients:
     def test_entropy(self):
         assert gradcheck(lambda z: entropy(z.softmax(1)), (self.x.clone().requires_grad_(),))
 
+    def test_entropy_of_certain_answers(self):
+        """Softmax underflows to 0 there: 0 log 0 is 0, and so must be its gradient."""
+        z = (torch.eye(3) * 500).requires_grad_()
+        value = entropy(z.softmax(1)).sum()
+        value.backward()
+        assert float(value.detach()) == 0
+        assert torch.isfinite(z.grad).all()
+
     def test_margin_disparity(self):
         said = torch.tensor([0, 1, 2])
         a, b = self.x[:3].clone().requires_grad_(), self.x[3:].clone().requires_grad_()

@@ -131,8 +131,8 @@ def discriminator(width: int, outputs: int = 1, hidden: int = 256) -> nn.Module:
 
 
 def entropy(p: Tensor) -> Tensor:
-    """(B,) entropies of (B, C) probabilities, in nats."""
-    return -torch.special.xlogy(p, p).sum(1)
+    """(B,) entropies of (B, C) probabilities, in nats; the gradient stays finite where a probability is 0."""
+    return -(p * p.clamp(min=1e-12).log()).sum(1)
 
 
 def feature_width(ctx: Context) -> int:
