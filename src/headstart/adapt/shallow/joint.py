@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import eigh
 
-from headstart.adapt.shallow.method import Adapted, Array, Classifier, Domains, Shallow, classify
+from headstart.adapt.shallow.method import Adapted, Array, Classifier, Domains, Shallow, classify, mean_differences
 from headstart.core.registry import register
 
 MOST_DIMENSIONS = 1000
@@ -50,22 +50,13 @@ class _Joint(Shallow):
 
     def _means(self, d: Domains, said: Array | None) -> Array:
         """(N + M, k) one column per pair of means that are drawn together: 1/n on the source, -1/m on the target."""
-        n, m = len(d.source), len(d.target)
-        marginal = np.r_[np.full(n, 1 / n), np.full(m, -1 / m)]
-        several = self.rounds > 1
-        # As the authors have it, the marginal term counts as much as all classes together.
-        share = 0.0 if self.balance is None else self.balance
-        weight = np.sqrt(d.classes) if several else 1.0
-        columns = [weight * marginal * (1.0 if self.balance is None else np.sqrt(1 - share))]
-        if said is None:
-            return np.stack(columns, 1)
-        for c in np.unique(d.labels):
-            column, theirs = np.zeros(n + m), said == c
-            column[:n][d.labels == c] = 1 / (d.labels == c).sum()
-            if theirs.any():
-                column[n:][theirs] = -1 / theirs.sum()
-            columns.append(column * (1.0 if self.balance is None else np.sqrt(share)))
-        return np.stack(columns, 1)
+        marginal, of_classes = mean_differences(d, said)
+        # As the authors have it, the marginal term of JDA counts as often as there are classes.
+        weight = np.sqrt(d.classes) if self.rounds > 1 else 1.0
+        if self.balance is None:
+            return np.stack([weight * marginal, *of_classes], 1)
+        outer, inner = np.sqrt(1 - self.balance) * weight, np.sqrt(self.balance)
+        return np.stack([outer * marginal, *(inner * column for column in of_classes)], 1)
 
 
 @register(

@@ -7,7 +7,16 @@ from scipy.sparse import diags_array
 from scipy.spatial.distance import cdist
 
 from headstart.adapt.shallow.balance import estimated_balance
-from headstart.adapt.shallow.method import Adapted, Array, Domains, Shallow, nearest, onehot, principal_axes
+from headstart.adapt.shallow.method import (
+    Adapted,
+    Array,
+    Domains,
+    Shallow,
+    mean_differences,
+    nearest,
+    onehot,
+    principal_axes,
+)
 from headstart.adapt.shallow.neighbours import graph
 from headstart.adapt.shallow.subspace import flow_root
 from headstart.core.registry import register
@@ -83,14 +92,9 @@ class Meda(Shallow):
 
 def mean_matrix(d: Domains, said: Array, share: float) -> Array:
     """(N + M, N + M) of Frobenius norm 1: (1 - μ) C e e' + μ Σ e_c e_c', e the difference of the means."""
-    n, m = len(d.source), len(d.target)
-    marginal = np.r_[np.full(n, 1 / n), np.full(m, -1 / m)]
-    total = (1 - share) * len(np.unique(d.labels)) * np.outer(marginal, marginal)
-    for c in np.unique(d.labels):
-        column, theirs = np.zeros(n + m), said == c
-        column[:n][d.labels == c] = 1 / (d.labels == c).sum()
-        if theirs.any():
-            column[n:][theirs] = -1 / theirs.sum()
+    marginal, of_classes = mean_differences(d, said)
+    total = (1 - share) * len(of_classes) * np.outer(marginal, marginal)
+    for column in of_classes:
         total += share * np.outer(column, column)
     return total / max(float(np.linalg.norm(total)), 1e-12)
 

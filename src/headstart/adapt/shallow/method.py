@@ -144,6 +144,27 @@ def onehot(labels: Array, classes: int) -> Array:
     return np.eye(classes)[labels]
 
 
+def mean_differences(d: Domains, said: Array | None) -> tuple[Array, list[Array]]:
+    """Columns (N + M,) whose products with the samples are differences of means: 1/n on the source, -1/m on the target.
+
+    Returns
+    -------
+    marginal, of_classes
+        Of the domains as a whole, and of each class of the source by the target's answers `said` (none without them).
+        A class that nobody is said to be of keeps its source side.
+    """
+    n, m = len(d.source), len(d.target)
+    marginal = np.r_[np.full(n, 1 / n), np.full(m, -1 / m)]
+    of_classes = []
+    for c in [] if said is None else np.unique(d.labels):
+        column, theirs = np.zeros(n + m), said == c
+        column[:n][d.labels == c] = 1 / (d.labels == c).sum()
+        if theirs.any():
+            column[n:][theirs] = -1 / theirs.sum()
+        of_classes.append(column)
+    return marginal, of_classes
+
+
 def centred(x: Array) -> tuple[Array, Array]:
     """x without its mean, and the mean."""
     mean = x.mean(0)
