@@ -72,7 +72,7 @@ class Supervised(Objective):
         if (self.loss.mixup or self.loss.cutmix) and batch.after is None:
             batch, partner, share = mix(batch, self.view, model, self.loss, derive(ctx.seed, "mix", ctx.clock.step))
         output = model(batch, self.view)
-        terms = Terms(shared=output.features)
+        terms = Terms(shared=output.shared, extra=model.penalties())
         for task in self.tasks:
             each = self._loss(task, output.logits[task.name], batch, partner, share)
             terms.tasks["ce" if len(self.tasks) == 1 else task.name] = each
