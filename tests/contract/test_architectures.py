@@ -1,4 +1,4 @@
-"""Every architecture on a tiny CNN, RNN and Transformer: what it computes, what its gradients reach, what it is equal to.
+"""Every architecture on a tiny CNN, RNN and Transformer: outputs, gradients, and what it is equal to.
 
 New architectures are tested here by being registered.
 """

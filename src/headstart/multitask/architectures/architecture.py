@@ -81,7 +81,7 @@ class Architecture(Model):
 
     def networks(self) -> list[Backbone]:
         """The network of every task, where each has its own; the first is the backbone itself."""
-        return [self.backbone, *self.copies]  # type: ignore[list-item]
+        return [self.backbone, *self.copies]
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         groups = super().groups()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -60,8 +61,8 @@ class CGC(Architecture):
     def route(self, s: State, after: str | None) -> Routed:
         final = self.backbone.run(s, after=after)
         x = self.backbone.pool(final, self.grid)
-        parts: nn.ModuleDict = self.parts["sharing"]  # type: ignore[assignment]
-        said = [expert(x) for expert in parts["shared"]]  # type: ignore[union-attr]
-        rows = zip(self.tasks, parts["gates"], parts["own"], strict=True)  # type: ignore[arg-type]
+        parts: Any = self.parts["sharing"]
+        said = [expert(x) for expert in parts["shared"]]
+        rows = zip(self.tasks, parts["gates"], parts["own"], strict=True)
         features = {t: mixture(gate(x), [*(expert(x) for expert in own), *said]) for t, gate, own in rows}
         return Routed(features, final, x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -54,6 +55,7 @@ class MMoE(Architecture):
     def route(self, s: State, after: str | None) -> Routed:
         final = self.backbone.run(s, after=after)
         x = self.backbone.pool(final, self.grid)
-        said = [expert(x) for expert in self.parts["sharing"]["experts"]]  # type: ignore[index]
-        gates = self.parts["sharing"]["gates"]  # type: ignore[index]
-        return Routed({t: mixture(gate(x), said) for t, gate in zip(self.tasks, gates, strict=True)}, final, x)
+        parts: Any = self.parts["sharing"]
+        said = [expert(x) for expert in parts["experts"]]
+        gates = zip(self.tasks, parts["gates"], strict=True)
+        return Routed({task: mixture(gate(x), said) for task, gate in gates}, final, x)

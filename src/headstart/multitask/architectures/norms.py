@@ -33,13 +33,13 @@ class Tensors(nn.Module):
     "architecture",
     "norms",
     summary="a shared frozen backbone; every task has normalisation layers (or else biases) of its own",
-    source="Bilen & Vedaldi 2017 (arXiv 1701.07275); of networks without norms: Ben Zaken et al. 2022 (arXiv 2106.10199)",
+    source="Bilen & Vedaldi 2017 (arXiv 1701.07275); biases: Ben Zaken et al. 2022 (arXiv 2106.10199)",
 )
 class Norms(Edited):
     """Scales, shifts and statistics of all normalisation layers are a task's own; they start as the backbone's.
 
-    In a network without such layers (an LSTM), its biases are. A pass per task. Statistics of batch norms move only where a phase trains their stages and says bn="adapt". No
-    options.
+    In a network without such layers (an LSTM), its biases are. A pass per task. Statistics of batch norms move only
+    where a phase trains their stages and says bn="adapt". No options.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Norms(Edited):
         self.parts["sharing"] = nn.ModuleList(Tensors(mine) for _ in self.tasks)
 
     def edits(self, task: int) -> Mapping[str, Tensor]:
-        own: Tensors = self.parts["sharing"][task]  # type: ignore[index, assignment]
+        own: Tensors = self.parts["sharing"][task]  # type: ignore[index]
         return dict(zip(self.names, own.values(), strict=True))
 
 
