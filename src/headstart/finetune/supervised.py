@@ -53,14 +53,21 @@ class Supervised(Objective):
         The view that is trained on: "train", or "plain" without augmentation.
     order
         Of the feed: "length" where samples differ in length.
+    temperature
+        Of the feed: how several data sets are drawn from.
     """
 
     def __init__(
-        self, tasks: tuple[Task, ...], loss: Loss | None = None, view: str = "train", order: Order = "shuffle"
+        self,
+        tasks: tuple[Task, ...],
+        loss: Loss | None = None,
+        view: str = "train",
+        order: Order = "shuffle",
+        temperature: float | None = None,
     ) -> None:
         self.tasks = tasks
         self.loss = loss or Loss()
-        self.feeds = (Feed(paces=True, views=(view,), order=order),)
+        self.feeds = (Feed(paces=True, views=(view,), order=order, temperature=temperature),)
         self.view = view
 
     def losses(
