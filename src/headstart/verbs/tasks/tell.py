@@ -54,6 +54,7 @@ def report_of(
             "reasons": result.reasons,
             "phases": phases,
         },
+        "metric": "change by sharing",
         "tasks": [_task(result, name, judged, metrics[name], deltas[name], part) for name in result.views],
         "sharing": {
             "part": part,
