@@ -125,9 +125,10 @@ def test_a_killed_run_ends_as_it_would_have(run: hs.Run, shapes: ModuleType, mon
         raise RuntimeError("killed")
 
     options = quick(shapes, labels=("kind", "bright", "even+wide"), image="file", out=out)
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="killed"):
+    with monkeypatch.context() as patched:
         patched.setattr("headstart.verbs.tasks.run_alone", killed)
-        hs.fit(table, **options)
+        with pytest.raises(RuntimeError, match="killed"):
+            hs.fit(table, **options)
     (out / "steps" / "shared.safetensors").unlink()
     (out / "checkpoints" / "shared-fold1.safetensors").unlink()
     again = hs.resume(out)
@@ -212,7 +213,7 @@ def test_other_verbs_say_that_they_take_one_task(run: hs.Run) -> None:
         estimate(run.path.parent / "people.csv", labels=("kind", "bright"), image="file")
 
 
-# -- the guard, on answers made up ---------------------------------------------------------------------------------------
+# -- the guard, on answers made up -------------------------------------------------------------------------------------
 
 
 def view(labels: np.ndarray, task: Task) -> Any:
@@ -275,7 +276,7 @@ def test_a_task_with_its_own_model_answers_by_it(run: hs.Run, monkeypatch: pytes
     assert "kind, even+wide have models of their own" in page
 
 
-# -- the rule --------------------------------------------------------------------------------------------------------------
+# -- the rule ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_rule_across_tasks() -> None:
