@@ -25,8 +25,9 @@ from headstart.verbs.job import Job
 from headstart.verbs.model_choice import several
 from headstart.verbs.run import Run
 from headstart.verbs.tasks.finish import TasksResult, finish
+from headstart.verbs.tasks.model import balancer_of
 from headstart.verbs.tasks.rule import check_rule
-from headstart.verbs.tasks.shared import balancer_of, run_shared
+from headstart.verbs.tasks.shared import run_shared
 from headstart.verbs.tasks.sharing import judge_sharing, run_alone
 from headstart.verbs.tasks.starts import mirrors, run_starts
 from headstart.verbs.tasks.view import task_jobs

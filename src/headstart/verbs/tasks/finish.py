@@ -20,7 +20,8 @@ from headstart.verbs.evaluation import calibrated, prediction_rows
 from headstart.verbs.job import Job
 from headstart.verbs.mixture import temperature_of
 from headstart.verbs.report import report
-from headstart.verbs.tasks.shared import Shared, load_shared
+from headstart.verbs.tasks.model import load_shared
+from headstart.verbs.tasks.shared import Shared
 from headstart.verbs.tasks.sharing import SHARED, TUNED, Alone, Verdict, probe_logits
 from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
@@ -69,7 +70,7 @@ def finish(job: Job, result: TasksResult, start: float) -> None:
     """Read the test, write everything; report.json, which says that a run has ended, comes last."""
     from headstart.verbs.tasks.tell import report_of, task_metrics
 
-    model = load_shared(job, result.views, result.starts, result.shared)
+    model = load_shared(job, result.views, result.starts, result.shared.strategy.head)
     own = {name: _own_model(result, name) for name, v in result.verdicts.items() if v.kept != SHARED}
     judged = {"validation": _on_validation(result)}
     if "test" in job.parts:

@@ -14,6 +14,7 @@ from headstart.store.tensors import load_tree, save_tree
 from headstart.train.inference import outputs
 from headstart.train.loop import Score, Trainer
 from headstart.train.reader import Reader
+from headstart.verbs.interpolation import HALF, in_between
 from headstart.verbs.job import Job
 from headstart.verbs.judging import loss_of_logits
 from headstart.verbs.tasks.rule import changes, metric_value, rule_value
@@ -21,13 +22,14 @@ from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
 
 Answers = dict[tuple[int, str], dict[str, np.ndarray]]
-"""(epoch, raw or average) -> task -> logits."""
+"""(epoch, "raw", "average" or "half") -> task -> logits."""
 
 
 class TasksJudge:
     """Scores a model on a part, and keeps every epoch's logits on disk, so that a resumed run has them too.
 
-    The score is the rule's, of the tasks' changes against their own probes; what is shown is that number, too.
+    The score is the rule's, of the tasks' changes against their own probes; what is shown is that number, too. With the
+    weights that training starts from, the logits of those half-way there are kept, too ("half").
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class TasksJudge:
         reader: Reader,
         part: str,
         label: str,
+        start: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        self.job, self.views, self.reader, self.part = job, views, reader, part
+        self.job, self.views, self.reader, self.part, self.start = job, views, reader, part, start
         self.trainer: Trainer | None = None
         self.folder = job.folder.checkpoints / f"{label}-epochs"
         data = reader.parts[part]
@@ -52,9 +55,10 @@ class TasksJudge:
         reader = self.trainer.ctx.reader if self.trainer is not None else self.reader
         logits = outputs(model, reader, self.part, dtype=self.job.dtype).logits
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_tree(
-            self.folder / f"{phase}-{epoch}-{kind}.safetensors", {n: torch.from_numpy(z) for n, z in logits.items()}
-        )
+        self._keep(f"{phase}-{epoch}-{kind}", logits)
+        if self.start is not None and kind == "raw":
+            with in_between(model, self.start, HALF):
+                self._keep(f"{phase}-{epoch}-half", outputs(model, reader, self.part, dtype=self.job.dtype).logits)
         values, loss = {}, 0.0
         for name, view in self.views.items():
             labels, z = self.labels[name][self.have[name]], logits[name][self.have[name]]
@@ -63,6 +67,9 @@ class TasksJudge:
         deltas = changes({n: v.metric for n, v in self.views.items()}, values, self.baselines)
         value = rule_value(self.job.options.task_rule, deltas)
         return Score(value, loss, value)
+
+    def _keep(self, name: str, logits: Mapping[str, np.ndarray]) -> None:
+        save_tree(self.folder / f"{name}.safetensors", {task: torch.from_numpy(z) for task, z in logits.items()})
 
 
 def baselines(views: Mapping[str, TaskJob], starts: Mapping[str, Start]) -> dict[str, float]:
@@ -103,11 +110,18 @@ def latest_of_the_best(
     stopped half-way has not settled. Returns it with its logits.
     """
     middle = max(epoch for epoch, _ in answers) / 2
-    metrics, base = {n: v.metric for n, v in views.items()}, baselines(views, starts)
-
-    def value(key: tuple[int, str]) -> float:
-        values = {name: metric_value(view, view.labels("train"), answers[key][name]) for name, view in views.items()}
-        return rule_value(job.options.task_rule, changes(metrics, values, base))
-
-    best = max((key for key in answers if key[0] >= middle), key=lambda key: (value(key), key[0], key[1] == "average"))
+    kinds = ("half", "raw", "average")
+    best = max(
+        (key for key in answers if key[0] >= middle),
+        key=lambda key: (value_of(job, views, starts, answers[key]), key[0], kinds.index(key[1])),
+    )
     return best, answers[best]
+
+
+def value_of(
+    job: Job, views: Mapping[str, TaskJob], starts: Mapping[str, Start], logits: Mapping[str, np.ndarray]
+) -> float:
+    """What the rule says of held-out logits of every task."""
+    values = {name: metric_value(v, v.labels(v.held_out), logits[name]) for name, v in views.items()}
+    deltas = changes({name: v.metric for name, v in views.items()}, values, baselines(views, starts))
+    return rule_value(job.options.task_rule, deltas)

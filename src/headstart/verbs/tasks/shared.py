@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.core.errors import ConfigError
 from headstart.core.progress import progress
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Supervised
 from headstart.models.model import Model
-from headstart.multitask import Balanced, make_architecture, make_balancer
-from headstart.multitask.balancing import Balancer
+from headstart.multitask import Balanced
 from headstart.store.runfolder import JsonLines
-from headstart.store.tensors import load_tree, save_tree
+from headstart.store.tensors import save_tree
 from headstart.train.inference import outputs
 from headstart.train.loop import Settings, Trainer, Work
 from headstart.train.phase import Phase, Strategy
@@ -36,21 +33,23 @@ from headstart.verbs.candidates import (
     augmentation_of,
     chosen_options,
     loss_of,
-    make_head,
-    probe_without,
     scaled,
     stage_sizes,
 )
+from headstart.verbs.interpolation import HALF, SHARES, in_between, interpolate, interpolates, snapshot
 from headstart.verbs.job import Job
 from headstart.verbs.judging import judged_rarely
 from headstart.verbs.prefix import with_kept_prefix
-from headstart.verbs.tasks.judge import TasksJudge, fold_answers, latest_of_the_best
+from headstart.verbs.tasks.judge import TasksJudge, fold_answers, latest_of_the_best, value_of
+from headstart.verbs.tasks.model import NAME, balancer_of, build_shared, weights_of
 from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
 
-NAME = "shared"
 WATCH = 4
 """Cosines of the tasks' gradients are measured at every fourth step."""
+
+
+SAID = {"raw": "", "average": " and averaged weights", "half": " and weights half-way from the probes"}
 
 
 @dataclass
@@ -72,28 +71,6 @@ class Shared:
     notes: list[str]
 
 
-def balancer_of(asked: str, tasks: int) -> Balancer:
-    """The balancing method that `--balance` names; `fixed:1,2` says its weights.
-
-    Raises
-    ------
-    ConfigError
-        Unknown, or weights that are no numbers or not one for each task.
-    """
-    name, _, given = asked.partition(":")
-    if not given:
-        if name == "fixed":
-            raise ConfigError("Fixed weights are not said.", "Say one for each task: --balance fixed:1,2.")
-        return make_balancer(name)
-    try:
-        weights = [float(part) for part in given.split(",")]
-    except ValueError:
-        raise ConfigError(f"{asked!r}: weights are numbers.", "Such as --balance fixed:1,2.") from None
-    if name != "fixed" or len(weights) != tasks:
-        raise ConfigError(f"{asked!r} does not fit {tasks} tasks.", "Say fixed: and one weight for each task.")
-    return make_balancer(name, weights=weights)
-
-
 def run_shared(job: Job, views: Mapping[str, TaskJob], starts: Mapping[str, Start], mirror: bool) -> Shared:
     """Train it (a durable step; its weights lie in steps/shared-weights)."""
     kept = job.step(NAME, lambda: _Training(job, views, starts, mirror).train())
@@ -106,33 +83,6 @@ def run_shared(job: Job, views: Mapping[str, TaskJob], starts: Mapping[str, Star
     )
 
 
-def load_shared(job: Job, views: Mapping[str, TaskJob], starts: Mapping[str, Start], shared: Shared) -> Model:
-    """The trained model."""
-    model = build_shared(job, views, starts, shared.strategy.head)
-    model.load_state_dict(load_tree(_weights(job)), strict=False)
-    return model.eval()
-
-
-def build_shared(
-    job: Job, views: Mapping[str, TaskJob], starts: Mapping[str, Start], head: str, fold: int | None = None
-) -> Model:
-    """A fresh network that ends at the common place, with a head for each task."""
-    first = next(iter(starts.values())).shared
-    backbone = job.open(first.size, end_at=first.stage)
-    heads = {}
-    for name, view in views.items():
-        start = starts[name].shared
-        if fold is not None and head == "probe":
-            # A head must not have seen what it is judged on.
-            start = replace(start, probe=probe_without(view, start, fold))
-        heads[name] = make_head(view, start, head, fold)
-    return make_architecture("hard", backbone, heads, first.grid).to(job.device)
-
-
-def _weights(job: Job) -> Path:
-    return job.folder.steps / f"{NAME}-weights.safetensors"
-
-
 class _Training:
     """The steps of `run_shared`."""
 
@@ -143,21 +93,23 @@ class _Training:
     def train(self) -> dict[str, Any]:
         job, strategy = self.job, self._strategy()
         cosines: dict[int, Tensor] = {}
+        share = 1.0
         if strategy.phases:
             strategy = self._prepared(strategy)
         if not strategy.phases:
             model = build_shared(job, self.views, self.starts, "probe")
             held = self._probes()
         elif job.few:
-            held, strategy = self._two_folds(strategy)
+            held, strategy, share = self._two_folds(strategy)
             model, cosines = self._run(strategy, None)
         else:
             model, cosines = self._run(strategy, None, "validation")
-            found = outputs(model, job.reader(model.backbone), "validation", dtype=job.dtype).logits
-            held = {name: found[name][view.rows["validation"]] for name, view in self.views.items()}
+            held, share = self._interpolated(strategy, model)
+        if share < 1:
+            interpolate(model, snapshot(build_shared(job, self.views, self.starts, strategy.head)), share)
         job.folder.steps.mkdir(exist_ok=True)
         save_tree(
-            _weights(job), {k: v for k, v in model.state_dict().items() if not k.startswith("backbone.source_head.")}
+            weights_of(job), {k: v for k, v in model.state_dict().items() if not k.startswith("backbone.source_head.")}
         )
         moved = {group for phase in strategy.phases for group in phase.rates}
         return {
@@ -167,6 +119,25 @@ class _Training:
             "trained": sum(p.numel() for group, ps in model.groups().items() if group in moved for p in ps),
             "notes": self.notes,
         }
+
+    def _interpolated(self, strategy: Strategy, model: Model) -> tuple[dict[str, np.ndarray], float]:
+        """Logits on validation, and the share of the way from the probes that the rule prefers there."""
+        job, reader = self.job, self.job.reader(model.backbone)
+
+        def answers() -> dict[str, np.ndarray]:
+            found = outputs(model, reader, "validation", dtype=job.dtype).logits
+            return {name: found[name][view.rows["validation"]] for name, view in self.views.items()}
+
+        tried = {1.0: answers()}
+        if interpolates(job.options, strategy):
+            begun = snapshot(build_shared(job, self.views, self.starts, strategy.head))
+            for share in SHARES:
+                with in_between(model, begun, share):
+                    tried[share] = answers()
+        best = max(tried, key=lambda share: (value_of(job, self.views, self.starts, tried[share]), share))
+        if best < 1:
+            self.notes.append(f"Weights were interpolated: {best:.0%} of the way from the probes is best by the rule.")
+        return tried[best], best
 
     def _probes(self) -> dict[str, np.ndarray]:
         """Held-out answers where nothing is trained: the probes', which no other task can change."""
@@ -251,7 +222,9 @@ class _Training:
             scratch=job.folder.checkpoints / "activations",
         )
         works = [self._work(phase, view, model) for phase in strategy.phases]
-        judge = TasksJudge(job, self.views, self.starts, reader, held_out, label) if held_out else None
+        # Out of folds, weights in between are judged on the way; on a validation part once, at the end.
+        begun = snapshot(model) if fold is not None and interpolates(job.options, strategy) else None
+        judge = TasksJudge(job, self.views, self.starts, reader, held_out, label, begun) if held_out else None
         trainer = Trainer(model, reader, works, settings, judge, JsonLines(job.folder.metrics))
         if judge is not None:
             judge.trainer = trainer
@@ -259,8 +232,8 @@ class _Training:
         update: Any = works[-1].update
         return model.eval(), update.cosines()
 
-    def _two_folds(self, strategy: Strategy) -> tuple[dict[str, np.ndarray], Strategy]:
-        """Out-of-fold logits, and the strategy cut to the epoch that the rule prefers."""
+    def _two_folds(self, strategy: Strategy) -> tuple[dict[str, np.ndarray], Strategy, float]:
+        """Out-of-fold logits, the strategy cut to the epoch that the rule prefers, and the share of its weights."""
         job, last = self.job, len(strategy.phases) - 1
         for fold in range(FOLDS_OF_FEW):
             self._run(judged_rarely(strategy), fold, "held")
@@ -274,11 +247,11 @@ class _Training:
         )
         earlier = [replace(p, keep="average" if p.average else "last", patience=None) for p in strategy.phases[:-1]]
         self.notes.append(
-            f"Two folds chose epoch {epoch + 1} of {strategy.phases[last].epochs}; the model was then trained on all "
-            f"{len(job.parts['train'])} samples."
+            f"Two folds chose epoch {epoch + 1} of {strategy.phases[last].epochs}{SAID[kind]}; the model was then "
+            f"trained on all {len(job.parts['train'])} samples."
         )
         progress().say(self.notes[-1])
-        return held, replace(strategy, phases=(*earlier, final))
+        return held, replace(strategy, phases=(*earlier, final)), HALF if kind == "half" else 1.0
 
 
 def _guessing(view: TaskJob) -> float:
