@@ -36,6 +36,15 @@ def command(
         print_json(found)
         return
     console().print(f"{found['n']:,} samples")
+    for task, one in found.get("tasks", {"": found}).items():
+        if task:
+            console().print()
+            console().print(task)
+        _print(one)
+
+
+def _print(found: dict[str, Any]) -> None:
+    """The metrics of a task, and its classes."""
     print_table(
         ["metric", "value", "95% interval"],
         [(name, number(m["value"]) if m else "–", interval(m)) for name, m in found["metrics"].items()],

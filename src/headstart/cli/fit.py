@@ -23,6 +23,10 @@ def command(
         str | None,
         typer.Argument(help="A folder of pictures by class, a table (CSV, JSONL, Parquet) or sample:NAME."),
     ] = None,
+    named: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="NAME=PATH", help="Several data sets with tasks of their own; repeat it."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Options from a YAML file; what is typed here beats it."),
@@ -37,12 +41,15 @@ def command(
     at the end.
     """
     given = fit_options.typed(options)
+    source: str | list[str] | None = data or named
+    if data and named:
+        raise ConfigError("Data are named twice.", "Name one data set as the argument, or several with --data.")
     if config is not None:
         from_file = _from_file(config)
-        data = data or from_file.pop("data", None)
+        source = source or from_file.pop("data", None)
         given = {**from_file, **given}
         given.pop("data", None)
-    if data is None:
+    if source is None:
         raise ConfigError("There is nothing to learn from.", "Name the data: headstart fit FOLDER (or sample:mnist5k).")
     from headstart.verbs.options import make_options
 
@@ -51,11 +58,11 @@ def command(
 
     if dry_run:
         with working():
-            estimate = verbs.estimate(data, **given)
+            estimate = verbs.estimate(source, **given)
         print_json(estimate) if as_json else print_estimate(estimate)
         return
     with working():
-        run = verbs.fit(data, **given)
+        run = verbs.fit(source, **given)
     print_outcome(run, as_json)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-DATA, MODEL, STRATEGY, RUN = "Data", "Model", "Strategy", "Run"
+DATA, MODEL, STRATEGY, TASKS, RUN = "Data", "Model", "Strategy", "Several tasks", "Run"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,10 @@ ROWS = (
     Row("guard", STRATEGY, "HOW", "Fall back on a better baseline: quick, full (with scratch) or off.", "quick"),
     Row("blend", STRATEGY, "", "Blend with a model without a network, where that pays.", "with auto", bool),
     Row("interpolate", STRATEGY, "", "Average weights with the probe's, where that pays.", "with auto", bool),
+    Row("balance", TASKS, "NAME", "How tasks count: see `headstart methods --kind balancing`; fixed:1,2,...", "equal"),
+    Row("baselines", TASKS, "HOW", "What sharing is held against: quick (probes) or full (models too).", "quick"),
+    Row("task_rule", TASKS, "RULE", "What validation decides by: mean, worst, or a task's name.", "mean"),
+    Row("sampling", TASKS, "HOW", "Of several data sets: proportion, equal, or a temperature.", "proportion"),
     Row("seed", RUN, "N", "Seed of everything but the split.", "0", int),
     Row("seeds", RUN, "K", "Fits, with seeds N, N + 1, ...; the best by validation is kept.", "1", int),
     Row("device", RUN, "NAME", "cpu, cuda or mps (untested).", "auto"),

@@ -40,6 +40,9 @@ def print_outcome(run: Any, as_json: bool) -> None:
     if as_json:
         print_json({**run.data, "run": str(run.path)})
         return
+    if run.data.get("kind") == "tasks":
+        _print_tasks(run)
+        return
     out = console()
     fallback = run.data.get("fallback")
     if fallback:
@@ -66,6 +69,36 @@ def print_outcome(run: Any, as_json: bool) -> None:
         out.print(f"Note: {said}")
     warnings = [n["text"] for n in _notes(run.data) if n["level"] == "warning"]
     for text in dict.fromkeys(warnings):
+        out.print(f"Note: {text}")
+    out.print()
+    _print_places(run)
+
+
+def _print_tasks(run: Any) -> None:
+    """A row for each of several tasks, and what sharing did to it."""
+    data, out = run.data, console()
+    sharing = data["sharing"]
+    part = sharing["part"]
+    parts = ", ".join(f"{n:,} {name}" for name, n in data["data"]["parts"].items())
+    cost = seconds(data["cost"]["seconds"])
+    out.print(f"{data['data']['name']} ({parts}): {data['model']['reference']}, {len(data['tasks'])} tasks, in {cost}.")
+    rows = []
+    for task in data["tasks"]:
+        ours, told = task["metrics"][part].get(task["metric"]), task["sharing"]
+        alone = "own_model" if told["compared_with"] == "own model" else "linear_probe"
+        beside = task["baselines"][alone][part].get(task["metric"])
+        delta = "–" if told["delta"] is None else f"{100 * told['delta']:+.1f}%"
+        metric = task["metric"].replace("_", " ")
+        rows.append((task["name"], metric, _value(ours), interval(ours), _value(beside), delta, told["kept"]))
+    out.print()
+    headings = ["task", f"{part} metric", "value", "95% interval", "alone", "by sharing", "handed back"]
+    print_table(headings, rows, right=["value", "95% interval", "alone", "by sharing"])
+    if sharing["delta_m"] is not None:
+        mean = f"{100 * sharing['delta_m']:+.1f}% on average"
+        out.print(f"By sharing, over all tasks: {mean} (balancing: {sharing['balance']}).")
+    for task in data["tasks"]:
+        out.print(f"- {task['sharing']['text']}")
+    for text in dict.fromkeys(n["text"] for n in _notes(data) if n["level"] == "warning"):
         out.print(f"Note: {text}")
     out.print()
     _print_places(run)

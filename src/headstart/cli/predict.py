@@ -65,6 +65,12 @@ def _path(text: str) -> str | Path:
 
 
 def _print_rows(rows: Sequence[dict[str, Any]], top: int) -> None:
+    if any("tasks" in row for row in rows):
+        rows = [
+            {**said, "id": f"{_short(row['id'])}: {task}"}
+            for row in rows
+            for task, said in row.get("tasks", {}).items()
+        ] + [row for row in rows if "error" in row]
     classes = any("confidence" in row for row in rows)
     columns = ["input", "predicted", *(["confidence"] if classes else []), *(["further"] if top > 1 else [])]
     print_table(columns, [_cells(row, columns) for row in rows], right=["confidence"])

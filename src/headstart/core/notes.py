@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 
@@ -27,9 +27,10 @@ class Notes:
     def warn(self, topic: str, text: str) -> None:
         self._add(Note("warning", topic, text))
 
-    def extend(self, other: Notes) -> None:
+    def extend(self, other: Notes, of: str = "") -> None:
+        """Take over notes; with `of`, each says of which data set it is."""
         for note in other.items:
-            self._add(note)
+            self._add(replace(note, text=f"{of}: {note.text}") if of else note)
 
     def _add(self, note: Note) -> None:
         if note not in self.items:

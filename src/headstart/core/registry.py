@@ -50,7 +50,7 @@ def register(
     ----------
     kind
         "strategy", "objective", "update", "schedule", "augmentation", "pretraining", "regularizer", "adaptation",
-        "balancing" or "engine".
+        "balancing", "architecture" or "engine".
     name
         The name users type; unique within its kind.
     summary, source

@@ -51,7 +51,8 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip", var
     rows = _readable(raw, facts, bad_samples)
     tasks, labels = [], {}
     for name, values in raw.columns.items():
-        found, full = _understand(raw, name, values, task, rows)
+        kind = raw.kinds.get(name, "auto")
+        found, full = _understand(raw, name, values, task if kind == "auto" else kind, rows)
         tasks.append(found)
         labels[found.name] = full
         if varied:
@@ -142,6 +143,7 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
         ids,
         columns={name: _joined([each.columns[name] for each in raws]) for name in raw.columns},
         classes=_common_classes(raws),
+        kinds=raw.kinds,
         groups=_groups(raws),
         times=_all_or_none([each.times for each in raws]),
         parts=np.concatenate(parts),
@@ -196,7 +198,11 @@ def _understand(raw: Raw, name: str, values: Any, kind: TaskOption, rows: np.nda
             raise DataError(f"No row has a label in {name!r}.", "Add labels.")
     else:
         chosen = [values[row] for row in rows]
-        task, labels = task_from_column(name, chosen, kind, raw.notes, classes)
+
+        def describe(position: int) -> str:
+            return raw.source.describe(int(rows[position]))
+
+        task, labels = task_from_column(name, chosen, kind, raw.notes, classes, describe)
     full = np.full((len(raw.source), *labels.shape[1:]), -1 if labels.dtype.kind == "i" else np.nan, labels.dtype)
     full[rows] = labels
     return task, full

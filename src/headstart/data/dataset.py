@@ -37,6 +37,8 @@ class Content:
         (n,) str: which part the row came with ("train", "validation", "test"); empty where it came with none.
     metadata
         Further columns by name, each with `[row]`.
+    origins
+        (n,) str: which of several joined data sets the row is of, or None.
     """
 
     source: Source
@@ -46,6 +48,7 @@ class Content:
     times: np.ndarray | None = None
     parts: np.ndarray | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    origins: np.ndarray | None = None
 
 
 class Dataset:
@@ -146,6 +149,11 @@ class Dataset:
     def times(self) -> np.ndarray | None:
         """(n,) float64 times that order the samples (NaN where unknown), or None."""
         return None if self._content.times is None else self._content.times[self._rows]
+
+    @property
+    def origins(self) -> np.ndarray | None:
+        """(n,) names of the joined data sets that the samples are of, or None where only one was given."""
+        return None if self._content.origins is None else self._content.origins[self._rows]
 
     @property
     def metadata(self) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from headstart.data.assemble import assemble, channels_of, combine
 from headstart.data.dataset import Content, Dataset
 from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
+from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
@@ -90,7 +91,8 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
         TSV, JSONL or Parquet file with a column of picture paths or of texts, or of series with a row per time step;
         a `.ts` or `.npz` file of series; `(x, y)` of NumPy arrays, torch tensors or lists of texts; a pandas frame; a
         `datasets.Dataset` or `DatasetDict`; a torch `Dataset` of (picture or text, label); `"sample:NAME"`; or a
-        `Dataset`.
+        `Dataset`. Several data sets with tasks of their own: a dict of name to any of these, or texts `"NAME=PATH"`
+        in a list.
     options
         How to read it.
     **named
@@ -118,6 +120,8 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     (8, 8, 1)
     """
     options = _with_named(options or LoadOptions(), named)
+    if (several := named_sources(source)) is not None:
+        return join_datasets({name: load_data(each, _for(name, each, options)) for name, each in several.items()})
     if isinstance(source, Dataset):
         if options != LoadOptions():
             raise ConfigError("These data are loaded already.", "Give such options to load_data, where they are read.")
@@ -130,6 +134,41 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
         extras = {part: read_raw(extra, resolved) for part, extra in given.items() if extra is not None}
         raw = combine(raw, extras)
     return assemble(raw, options.task, options.bad_samples, not options.one_class)
+
+
+def named_sources(source: Any) -> dict[str, Any] | None:
+    """Name -> source where several data sets are given; None for one.
+
+    >>> named_sources(["digits=sample:mnist5k", "scans=sample:optdigits"])
+    {'digits': 'sample:mnist5k', 'scans': 'sample:optdigits'}
+
+    Raises
+    ------
+    DataError
+        If two have the same name.
+    """
+    if isinstance(source, dict) and not is_table_dict(source):
+        return dict(source)
+    texts = list(source) if isinstance(source, list | tuple) else [source]
+    if not texts or not all(isinstance(text, str) and "=" in text and not Path(text).exists() for text in texts):
+        return None
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if name in found:
+            raise DataError(f"Two data sets are called {name!r}.", "Give each a name of its own.")
+        found[name] = path
+    return found
+
+
+def _for(name: str, source: Any, options: LoadOptions) -> LoadOptions:
+    """The options of one of several data sets: labels called NAME.COLUMN are of that one only, others of all."""
+    if isinstance(source, Dataset):
+        return LoadOptions()
+    if options.valid is not None or options.test is not None:
+        raise ConfigError("valid and test belong to one data set.", "Give each data set its parts: load_data(...).")
+    mine = [one.removeprefix(f"{name}.") for one in options.labels if "." not in one or one.startswith(f"{name}.")]
+    return replace(options, labels=tuple(mine))
 
 
 def load_inputs(

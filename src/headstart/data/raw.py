@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.core.notes import Notes
 from headstart.data.source import Source
+from headstart.data.tasks import TaskOption
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Raw:
         Raw label columns, by name: (n,) of anything, or (n, classes) indicators.
     classes
         For columns whose classes the source itself defines: their names in index order.
+    kinds
+        What the user said each column is; "auto", or nothing, where it is to be found out.
     groups, times, parts
         (n,) raw values, or None.
     inputs, period, reading
@@ -43,6 +46,7 @@ class Raw:
     ids: Sequence[str]
     columns: Mapping[str, Any] = field(default_factory=dict)
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kinds: Mapping[str, TaskOption] = field(default_factory=dict)
     groups: Any = None
     times: Any = None
     parts: np.ndarray | None = None

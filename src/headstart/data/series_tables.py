@@ -11,6 +11,7 @@ import pandas as pd
 
 from headstart.core.errors import ConfigError, DataError, did_you_mean
 from headstart.core.notes import Notes
+from headstart.data.label_columns import label_columns
 from headstart.data.raw import Raw
 from headstart.data.series import SeriesSource, as_float32, refuse_empty_channels
 from headstart.data.series_windows import Piece, cut_windows, majority, sampling_period
@@ -51,7 +52,7 @@ def read_series_table(table: Table, name: str, columns: SeriesColumns, labelled:
         For lengths that cannot be read, or a stride without a window.
     """
     notes = Notes()
-    asked = (*columns.channels, columns.id, columns.time, columns.group, *columns.labels)
+    asked = (*columns.channels, columns.id, columns.time, columns.group)
     for column in asked:
         if column is not None and column not in table.names:
             hint = did_you_mean(column, table.names) or f"It has: {', '.join(table.names[:20])}."
@@ -68,7 +69,10 @@ def read_series_table(table: Table, name: str, columns: SeriesColumns, labelled:
     if columns.id is None:
         # Two people are two recordings, each with a clock of its own.
         columns = replace(columns, id=columns.group)
-    labels = _label_columns(table, columns, name, notes) if labelled else ()
+    named = label_columns(columns.labels, table.names, name) if labelled else []
+    if joined := next((one.name for one in named if len(one.columns) > 1), None):
+        raise DataError(f"Series have no joined label columns: {joined}.", "Name one column per task.")
+    labels = tuple(one.name for one in named) or (_guessed_label(table, columns, name, notes) if labelled else ())
     channels = columns.channels or _numeric(table, {columns.id, columns.time, columns.group, *labels}, name, notes)
     values = np.column_stack([_numbers(table, c, name) for c in channels])
     recordings = _recordings(table, name, columns, labels, as_float32(values))
@@ -92,6 +96,7 @@ def read_series_table(table: Table, name: str, columns: SeriesColumns, labelled:
     raw = Raw(name, SeriesSource(series, ids), ids, inputs=tuple(channels), period=period, notes=notes)
     raw.reading = {k: v for k in READING if (v := getattr(columns, k)) is not None}
     raw.columns = {label: [row[i] for row in found] for i, label in enumerate(labels)}
+    raw.kinds = {one.name: one.kind for one in named}
     if columns.group is not None or (columns.window is not None and len(set(groups)) > 1):
         raw.groups = groups
     if labelled and columns.window is not None and columns.group is None:
@@ -110,9 +115,7 @@ def _note_recordings(notes: Notes, count: int) -> None:
         )
 
 
-def _label_columns(table: Table, columns: SeriesColumns, name: str, notes: Notes) -> tuple[str, ...]:
-    if columns.labels:
-        return columns.labels
+def _guessed_label(table: Table, columns: SeriesColumns, name: str, notes: Notes) -> tuple[str, ...]:
     taken = {columns.id, columns.time, columns.group, *columns.channels}
     known = [c for c in table.names if c not in taken and c.lower() in LABEL_COLUMNS]
     rest = [c for c in table.names if c not in taken] if columns.channels else []

@@ -136,7 +136,8 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> Splits
 
     Parts that came with the data are respected, and a given test part is never altered: a copy of one of its
     pictures leaves training. Exact and near copies, and samples of one group, never stand on two sides.
-    Samples without a label are left out.
+    Samples without a label of any task are left out; every task counts in what is stratified. A task of which a given
+    part has no labelled sample (of several data sets, one came without that part) gets a share of its own held out.
 
     Raises
     ------
@@ -147,15 +148,16 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> Splits
 
 
 class _Splitter:
-    """The steps of `make_splits`, over the labels of the first task."""
+    """The steps of `make_splits`."""
 
     def __init__(self, dataset: Dataset, options: SplitOptions) -> None:
         self.dataset = dataset
         self.options = options
         self.notes = Notes()
-        self.task: Task = dataset.schema.task()
-        self.labels = dataset.labels(self.task.name)
-        self.labelled = ~missing(self.labels)
+        self.tasks = dataset.schema.tasks
+        self.labels = {task.name: dataset.labels(task.name) for task in self.tasks}
+        self.have = {name: ~missing(labels) for name, labels in self.labels.items()}
+        self.labelled = np.any([*self.have.values()], axis=0)
         self.copies = find_copies(dataset)
         self.blocks = _blocks(self.copies, dataset.groups)
         self.times = self._times()
@@ -165,12 +167,17 @@ class _Splitter:
 
     def split(self) -> Splits:
         options, given = self.options, self.dataset.given_parts
-        note_copies(self.notes, self.copies, self.task, self.labels, self.dataset.ids)
+        for task in self.tasks:
+            note_copies(self.notes, self.copies, task, self.labels[task.name], self.dataset.ids)
         test = self._given("test")
         validation = self._given("validation")
         pool = np.flatnonzero(self.labelled & self._outside("test", "validation"))
         if test is None and options.test_fraction > 0:
             pool, test = self._hold_out(pool, options.test_fraction, "test")
+        elif test is not None:
+            pool, test = self._also_held_out(pool, test, options.test_fraction, "test")
+        if validation is not None:
+            pool, validation = self._also_held_out(pool, validation, options.validation_fraction, "validation")
         if test is not None:
             if validation is not None:
                 validation = self._without_relatives(validation, test, "validation", "test")
@@ -197,8 +204,9 @@ class _Splitter:
                 "Give more samples (or more groups) of each class, or validation data of its own.",
             )
         parts = {"train": pool, "validation": validation, "test": test}
-        tables = {name: indicators(self.task, self.labels[rows]) for name, rows in parts.items() if rows is not None}
-        note_classes(self.notes, self.task, tables, options.folds)
+        for task in self.tasks:
+            tables = {name: self._indicators(task, rows) for name, rows in parts.items() if rows is not None}
+            note_classes(self.notes, task, tables, options.folds)
         if "train" not in given and "test" in given:
             self.notes.info("split", "The test part came with the data; everything else is for training.")
         return Splits(pool, validation, test, folds, halves, protocol, self.notes, self.copies)
@@ -229,8 +237,33 @@ class _Splitter:
 
     def _pool(self, rows: np.ndarray) -> Pool:
         times = None if self.times is None else self.times[rows]
-        strata = indicators(self.task, self.labels[rows])
-        return Pool(rows, strata, self.blocks[rows], times, self.task.kind != "regression")
+        keep = any(task.kind != "regression" for task in self.tasks)
+        return Pool(rows, self._strata(rows), self.blocks[rows], times, keep)
+
+    def _strata(self, rows: np.ndarray) -> np.ndarray:
+        """(n, strata) indicators of all tasks side by side; a sample is in no stratum of a task it has no label of."""
+        return np.concatenate([self._indicators(task, rows) for task in self.tasks], axis=1)
+
+    def _indicators(self, task: Task, rows: np.ndarray) -> np.ndarray:
+        have = self.have[task.name][rows]
+        found = indicators(task, self.labels[task.name][rows[have]])
+        table = np.zeros((len(rows), found.shape[1]))
+        table[have] = np.nan_to_num(found)
+        return table
+
+    def _also_held_out(
+        self, pool: np.ndarray, given: np.ndarray, share: float, part: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A share of the samples whose tasks a given part lacks altogether joins it."""
+        lacking = [task.name for task in self.tasks if not self.have[task.name][given].any()]
+        others = [task.name for task in self.tasks if task.name not in lacking]
+        mine = np.any([self.have[name][pool] for name in lacking], axis=0) if lacking else np.zeros(len(pool), bool)
+        for name in others:
+            mine &= ~self.have[name][pool]
+        if not mine.any() or share == 0:
+            return pool, given
+        rest, held = self._hold_out(pool[mine], share, part)
+        return np.sort(np.concatenate([pool[~mine], rest])), np.sort(np.concatenate([given, held]))
 
     def _hold_out(self, rows: np.ndarray, share: float, part: str) -> tuple[np.ndarray, np.ndarray]:
         held = hold_out(self._pool(rows), share, derive(self.options.seed, part))
@@ -267,7 +300,7 @@ class _Splitter:
             if size is not None and size > len(rows):
                 self.notes.warn("split", f"{size} training samples were asked for; there are {len(rows)}.")
             return pool, validation
-        order = nested_order(indicators(self.task, self.labels[rows]), derive(self.options.seed, "train-size"))
+        order = nested_order(self._strata(rows), derive(self.options.seed, "train-size"))
         chosen = rows[order[:size]]
         self.notes.info("split", f"{size} of {len(rows)} samples are used, a stratified choice.")
         pool = pool[np.isin(pool, chosen)]
@@ -280,14 +313,15 @@ class _Splitter:
         return as_folds(rows, fold_numbers(self._pool(rows), count, derive(self.options.seed, "folds", count)))
 
     def _check_training(self, rows: np.ndarray) -> None:
-        known = self.labels[rows]
-        few = len(np.unique(known, axis=0)) < 2
-        if few:
-            what = "values" if self.task.kind == "regression" else "classes"
-            raise DataError(
-                f"The training part of {self.dataset.name} ({len(rows)} samples) has fewer than two {what}.",
-                "Give more data, or hold out less.",
-            )
+        for task in self.tasks:
+            known = self.labels[task.name][rows[self.have[task.name][rows]]]
+            if len(np.unique(known, axis=0)) < 2:
+                what = "values" if task.kind == "regression" else "classes"
+                of = f" of {task.name!r}" if len(self.tasks) > 1 else ""
+                raise DataError(
+                    f"The training part of {self.dataset.name} ({len(rows)} samples) has fewer than two {what}{of}.",
+                    "Give more data, or hold out less.",
+                )
 
 
 def _blocks(copies: Copies, groups: np.ndarray | None) -> np.ndarray:

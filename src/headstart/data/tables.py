@@ -12,6 +12,7 @@ import pandas as pd
 
 from headstart.core.errors import DataError, did_you_mean
 from headstart.core.notes import Notes
+from headstart.data.label_columns import LabelColumn, label_columns
 from headstart.data.picture_sources import CellSource, FileSource, PictureSource
 from headstart.data.pictures import PICTURE_SUFFIXES
 from headstart.data.raw import Raw
@@ -182,17 +183,23 @@ def read_table(table: Table, name: str, columns: Columns, root: Path) -> Raw:
         If a named column is not there, or a column has to be named.
     """
     notes = Notes()
-    for asked in (columns.image, columns.group, columns.time, *columns.text, *columns.labels):
+    for asked in (columns.image, columns.group, columns.time, *columns.text):
         if asked is not None and asked not in table.names:
             hint = did_you_mean(asked, table.names) or f"It has: {', '.join(table.names[:20])}."
             raise DataError(f"{name} has no column {asked!r}.", hint)
-    taken = {columns.group, columns.time, *columns.labels}
+    named = label_columns(columns.labels, table.names, name)
+    taken = {columns.group, columns.time, *(column for one in named for column in one.columns)}
     inputs = _inputs(table, name, columns, taken, notes)
-    labels = columns.labels or (_guess_label(table, name, {*taken, *inputs.names}, notes),)
+    for one in named:
+        if both := set(one.columns) & set(inputs.names):
+            raise DataError(f"The column {both.pop()!r} of {name} is named as input and as label.", "Name two columns.")
+    if not named:
+        guessed = _guess_label(table, name, {*taken, *inputs.names}, notes)
+        named = [LabelColumn(guessed, (guessed,))]
     source, ids = _source(table, inputs, root)
     raw = Raw(name, source, ids, inputs=inputs.names, notes=notes)
-    raw.columns, raw.classes = _labels(table, labels, columns.task)
-    used = {*inputs.names, *labels, columns.time}
+    _fill_labels(raw, table, named, columns.task)
+    used = {*inputs.names, *(column for one in named for column in one.columns), columns.time}
     raw.metadata = {c: table.lazy(c) for c in table.names if c not in used and not table.holds_pictures(c)}
     if columns.group is not None:
         raw.groups = table.values(columns.group)
@@ -263,20 +270,29 @@ def _pictures(table: Table, image: str, root: Path) -> tuple[PictureSource, list
     return FileSource(paths), [Path(str(cell)).as_posix() for cell in named] if unique else numbered
 
 
-def _labels(table: Table, names: tuple[str, ...], task: TaskOption) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
-    values = {name: table.values(name) for name in names}
-    joint = task == "multi-label" or (task == "auto" and all(looks_binary(values[name]) for name in names))
-    if len(names) > 1 and joint:
-        # One multi-label task, a class for each column.
-        try:
-            indicators = np.array([pd.to_numeric(pd.Series(values[name])) for name in names], dtype=np.float32)
-        except (ValueError, TypeError):
-            raise DataError(
-                f"The columns {', '.join(names)} are not 0 and 1.", "Multi-label columns hold 0 or 1."
-            ) from None
-        return {"labels": indicators.T}, {"labels": names}
-    classes = {name: found for name in names if (found := table.classes(name)) is not None}
-    return dict(values), classes
+def _fill_labels(raw: Raw, table: Table, named: Sequence[LabelColumn], task: TaskOption) -> None:
+    """Raw labels of every task. Several columns that are all 0 and 1, of no said kind, are one multi-label task."""
+    plain = [one.columns[0] for one in named if len(one.columns) == 1 and one.kind == "auto"]
+    binary = task == "multi-label" or (task == "auto" and all(looks_binary(table.values(column)) for column in plain))
+    if len(named) > 1 and len(plain) == len(named) and binary:
+        named = [LabelColumn("labels", tuple(plain), "multi-label")]
+    columns: dict[str, Any] = {}
+    for one in named:
+        columns[one.name] = _indicators(table, one) if len(one.columns) > 1 else table.values(one.columns[0])
+    raw.columns = columns
+    raw.kinds = {one.name: one.kind for one in named}
+    found = {one.name: one.columns if len(one.columns) > 1 else table.classes(one.columns[0]) for one in named}
+    raw.classes = {name: classes for name, classes in found.items() if classes is not None}
+
+
+def _indicators(table: Table, one: LabelColumn) -> np.ndarray:
+    """(n, columns) of 0, 1 and NaN."""
+    try:
+        return np.array([pd.to_numeric(pd.Series(table.values(c))) for c in one.columns], dtype=np.float32).T
+    except (ValueError, TypeError):
+        raise DataError(
+            f"The columns {', '.join(one.columns)} are not 0 and 1.", "Multi-label columns hold 0 or 1."
+        ) from None
 
 
 def _picture_column(table: Table, notes: Notes) -> str | None:

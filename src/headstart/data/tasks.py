@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,9 @@ TaskOption = Literal["auto", "single-label", "multi-label", "regression"]
 MOST_FRACTIONAL_CLASSES = 10
 MOST_INTEGER_CLASSES = 20
 ID_SHARE = 0.9
+TEXT_SHARE = 0.1
+"""Share of texts up to which a column of many different numbers counts as numbers with slips."""
+
 _ID_ROWS = 20
 _ID_NAME = re.compile(r"(?i:^(id|idx|index|key|row|nr|no)$|[_\W](id|idx|key)$)|[a-z]I[dD]$")
 """Numbers of which each row has its own may be measured; in a column of such a name they are an id."""
@@ -49,7 +52,12 @@ def sort_classes(names: Iterable[str]) -> list[str]:
 
 
 def task_from_column(
-    name: str, values: Any, kind: TaskOption, notes: Notes, classes: Sequence[str] | None = None
+    name: str,
+    values: Any,
+    kind: TaskOption,
+    notes: Notes,
+    classes: Sequence[str] | None = None,
+    describe: Callable[[int], str] = "row {}".format,
 ) -> tuple[Task, np.ndarray]:
     """Read one column of labels.
 
@@ -65,6 +73,8 @@ def task_from_column(
         Receives what was guessed.
     classes
         Names in index order where the source defines them (then integers are indices into it).
+    describe
+        What to call the sample at a position in messages.
 
     Returns
     -------
@@ -83,9 +93,11 @@ def task_from_column(
         raise DataError(f"No row has a label in {name!r}.", "Name the label column with label=, or add labels.")
     if classes is not None and kind in ("auto", "single-label"):
         return Task(name, "single-label", tuple(classes)), _indices_given(column, classes)
+    if kind == "auto":
+        _refuse_text_among_numbers(name, present, describe)
     chosen = kind if kind != "auto" else _guess(name, present, notes)
     if chosen == "regression":
-        return Task(name, "regression"), _numbers(name, column)
+        return Task(name, "regression"), _numbers(name, column, describe)
     if chosen == "multi-label":
         return _multi_label(name, column)
     texts = column.map(_class_name, na_action="ignore")
@@ -191,6 +203,21 @@ def _guess(name: str, present: pd.Series, notes: Notes) -> TaskKind:
     return "single-label"
 
 
+def _refuse_text_among_numbers(name: str, present: pd.Series, describe: Callable[[int], str]) -> None:
+    """Numbers with a few texts between them are measurements with slips, not hundreds of classes."""
+    if not present.map(lambda value: isinstance(value, str)).any():
+        return
+    numbers = pd.to_numeric(present, errors="coerce")
+    texts = present[numbers.isna() & present.map(lambda value: isinstance(value, str))]
+    many = numbers.nunique() > max(MOST_INTEGER_CLASSES, len(present) / 10)
+    if len(texts) and many and len(texts) <= TEXT_SHARE * len(present):
+        raise DataError(
+            f"{name!r} holds numbers, but {len(texts)} of its {len(present)} values are not; the first is "
+            f"{texts.iloc[0]!r} ({describe(int(texts.index[0]))}).",
+            "Correct them or leave those cells empty; for names of classes say --task single-label.",
+        )
+
+
 def _separator(texts: pd.Series) -> str | None:
     """What separates several names in one cell, or None where cells hold one name each."""
     for mark in "|;,":
@@ -241,12 +268,13 @@ def _multi_label(name: str, column: pd.Series) -> tuple[Task, np.ndarray]:
     return Task(name, "multi-label", tuple(classes)), labels
 
 
-def _numbers(name: str, column: pd.Series) -> np.ndarray:
+def _numbers(name: str, column: pd.Series, describe: Callable[[int], str]) -> np.ndarray:
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):
         raise DataError(
-            f"{len(wrong)} values of {name!r} are not numbers, the first is {wrong.iloc[0]!r}.",
+            f"{len(wrong)} values of {name!r} are not numbers, the first is {wrong.iloc[0]!r} "
+            f"({describe(int(wrong.index[0]))}).",
             "Regression needs numbers; for names use task='single-label'.",
         )
     values = numbers.to_numpy(dtype=np.float32)

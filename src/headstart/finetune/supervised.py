@@ -53,14 +53,21 @@ class Supervised(Objective):
         The view that is trained on: "train", or "plain" without augmentation.
     order
         Of the feed: "length" where samples differ in length.
+    temperature
+        Of the feed: how several data sets are drawn from.
     """
 
     def __init__(
-        self, tasks: tuple[Task, ...], loss: Loss | None = None, view: str = "train", order: Order = "shuffle"
+        self,
+        tasks: tuple[Task, ...],
+        loss: Loss | None = None,
+        view: str = "train",
+        order: Order = "shuffle",
+        temperature: float | None = None,
     ) -> None:
         self.tasks = tasks
         self.loss = loss or Loss()
-        self.feeds = (Feed(paces=True, views=(view,), order=order),)
+        self.feeds = (Feed(paces=True, views=(view,), order=order, temperature=temperature),)
         self.view = view
 
     def losses(
@@ -72,7 +79,7 @@ class Supervised(Objective):
         if (self.loss.mixup or self.loss.cutmix) and batch.after is None:
             batch, partner, share = mix(batch, self.view, model, self.loss, derive(ctx.seed, "mix", ctx.clock.step))
         output = model(batch, self.view)
-        terms = Terms(shared=output.features)
+        terms = Terms(shared=output.shared, extra=model.penalties())
         for task in self.tasks:
             each = self._loss(task, output.logits[task.name], batch, partner, share)
             terms.tasks["ce" if len(self.tasks) == 1 else task.name] = each

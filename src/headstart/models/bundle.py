@@ -1,5 +1,6 @@
 """The bundle: a model as safetensors and JSON that opens anywhere, offline, without pickle.
 
+own-0/               bundles of tasks that have a model of their own, where several were learned
 beside/              a second bundle whose answers are blended in, where that paid
 bundle.json          architecture, input, tasks and class names, calibration, provenance, versions
 model.safetensors    the backbone under its library's own names; with the classifier, where the network has its
@@ -66,6 +67,8 @@ class Bundle:
         Where a table's inputs stood, and how they were cut out: `Schema.inputs`, `Schema.reading`.
     beside, weight
         A second model, and its share of the answers: (1 - weight) · this one's outputs + weight · its outputs.
+    own
+        Task -> the bundle that answers for it instead of this one's model.
     """
 
     model: Model
@@ -76,6 +79,7 @@ class Bundle:
     reading: Mapping[str, str] = field(default_factory=dict)
     beside: Bundle | None = None
     weight: float = 0.0
+    own: Mapping[str, Bundle] = field(default_factory=dict)
 
     @property
     def modality(self) -> Modality:
@@ -108,6 +112,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     write_bytes(folder / "head.safetensors", save(_plain(heads), metadata={"format": "pt"}))
     if bundle.beside is not None:
         save_bundle(folder / "beside", bundle.beside)
+    own = {name: f"own-{i}" for i, name in enumerate(bundle.own)}
+    for name, inside in own.items():
+        save_bundle(folder / inside, bundle.own[name])
     for name, content in backbone.files().items():
         write_bytes(folder / name, content)
     provenance = backbone.provenance
@@ -130,6 +137,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "provenance": asdict(provenance),
             "about": dict(bundle.about),
             "beside": bundle.weight if bundle.beside is not None else None,
+            "own": own,
         },
     )
 
@@ -221,7 +229,8 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
     columns, reading = tuple(meta.get("columns", ())), meta.get("reading", {})
     weight = meta.get("beside")
     beside = None if weight is None else load_bundle(folder / "beside")
-    return Bundle(model, tasks, meta["temperatures"], meta["about"], columns, reading, beside, weight or 0.0)
+    own = {name: load_bundle(folder / inside) for name, inside in meta.get("own", {}).items()}
+    return Bundle(model, tasks, meta["temperatures"], meta["about"], columns, reading, beside, weight or 0.0, own)
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:

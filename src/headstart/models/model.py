@@ -73,12 +73,20 @@ class Output:
         Stage -> state after it, for the stages asked for.
     final
         The last state.
+    shared
+        The last representation that all tasks read; None where there is none.
     """
 
     features: Tensor
     logits: dict[str, Tensor]
     states: dict[str, State]
     final: State
+    shared: Tensor | None = None
+
+
+def width_of(head: nn.Module) -> int:
+    """How many features a head reads."""
+    return next(m.in_features for m in head.modules() if isinstance(m, nn.Linear))
 
 
 class Model(nn.Module):
@@ -142,7 +150,7 @@ class Model(nn.Module):
                 states[name] = state
         features = self.backbone.pool(state, self.grid)
         logits = {task: head(features) for task, head in zip(self.tasks, self.heads, strict=True)}
-        return Output(features, logits, states, state)
+        return Output(features, logits, states, state, features)
 
     @contextmanager
     def sharing(self, keep_states: bool = False) -> Iterator[None]:
@@ -160,3 +168,11 @@ class Model(nn.Module):
         for name, part in self.parts.items():
             groups[name] = list(part.parameters())
         return groups
+
+    def stage_modules(self) -> dict[str, list[nn.Module]]:
+        """Stage name -> its module, and copies of it where tasks have their own."""
+        return {name: [stage] for name, stage in self.backbone.stages.items()}
+
+    def penalties(self) -> dict[str, Tensor]:
+        """Losses that the way in which tasks share adds to theirs."""
+        return {}

@@ -1,7 +1,16 @@
-"""Several tasks with one backbone. Importing this registers the balancing methods."""
+"""Several tasks with one backbone. Importing this registers balancing methods and architectures."""
 
-from headstart.multitask import balancing
+from headstart.multitask import architectures, balancing
+from headstart.multitask.architectures import make_architecture
 from headstart.multitask.balancing import Balancer, Seen, make_balancer
 from headstart.multitask.update import Balanced
 
-__all__ = ["Balanced", "Balancer", "Seen", "balancing", "make_balancer"]
+__all__ = [
+    "Balanced",
+    "Balancer",
+    "Seen",
+    "architectures",
+    "balancing",
+    "make_architecture",
+    "make_balancer",
+]

@@ -31,6 +31,7 @@ from headstart.report.sections.result import result
 from headstart.report.sections.section import Section
 from headstart.report.sections.seeds import seeds
 from headstart.report.sections.slices import slices
+from headstart.report.sections.tasks import tasks, tasks_headline
 from headstart.report.sections.training import training
 from headstart.store.atomic import write_text
 
@@ -70,6 +71,9 @@ def page(run: RunFolder) -> str:
     if run.report.kind == "pretraining":
         sections = [data(run, album), training(run), cost(run), provenance(run), further_use(run), reproduction(run)]
         return _page(run, album, pretraining_headline(run), sections)
+    if run.report.kind == "tasks":
+        sections = [tasks(run), data(run, album), training(run), cost(run), provenance(run), usage(run)]
+        return _page(run, album, tasks_headline(run), [*sections, remarks(run), reproduction(run)])
     # The worst samples are made first: they tell more than examples when the space for pictures is used up.
     wrong = numbers(run, album) if run.report.task.kind == "regression" else errors(run, album)
     sections = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA = 1
 
@@ -396,6 +396,53 @@ class Pretraining(_Part):
     epochs: int | None = None
 
 
+class TaskSharing(_Part):
+    """What sharing did to one of several tasks; `kept` is what is handed back for it."""
+
+    delta: float | None = None
+    gap: Estimate | None = None
+    verdict: str = ""
+    compared_with: str = ""
+    kept: str = ""
+    text: str = ""
+
+    @field_validator("gap", mode="before")
+    @classmethod
+    def _undefined(cls, given: Any) -> Any:
+        # A gap without a value arrives empty: nulls have been left out.
+        return given or None
+
+
+class TaskRow(TaskPart):
+    """One of several tasks."""
+
+    metric: str = ""
+    labelled: dict[str, int] = {}
+    metrics: dict[str, dict[str, Estimate | None]] = {}
+    baselines: dict[str, dict[str, dict[str, Estimate | None]]] = {}
+    sharing: TaskSharing = TaskSharing()
+
+
+class CosineRow(_Part):
+    """Cosines between the tasks' gradients in an epoch; None where two tasks never met."""
+
+    epoch: int
+    matrix: list[list[float | None]]
+
+
+class Sharing(_Part):
+    """Over all of several tasks."""
+
+    part: str = "test"
+    architecture: str = ""
+    balance: str = ""
+    rule: str = ""
+    sampling: str | None = None
+    delta_m: float | None = None
+    own: list[str] = []
+    cosines: list[CosineRow] = []
+
+
 class Report(_Part):
     """The whole of report.json."""
 
@@ -407,6 +454,8 @@ class Report(_Part):
     status: str = "unfinished"
     created: str = ""
     task: TaskPart = TaskPart()
+    tasks: list[TaskRow] = []
+    sharing: Sharing = Sharing()
     data: DataPart = DataPart()
     model: ModelPart = ModelPart()
     strategy: StrategyPart = StrategyPart()

@@ -54,6 +54,9 @@ METRICS = {
         higher=False,
         percent=False,
     ),
+    "change by sharing": MetricWords(
+        "Change by sharing", "Over tasks, by the run's rule: relative to each task's own probe.", percent=False
+    ),
     "r2": MetricWords(
         "R²",
         "Share of the variation that is explained; 1 is perfect, 0 is as good as the mean.",

@@ -74,6 +74,9 @@ class Feed:
         batch continues row i of the batch before, for language models).
     size
         Batch size; None takes the phase's.
+    temperature
+        Of several joined data sets: how often each is drawn from (`headstart.train.sampling`, which says what an epoch
+        is). None, and any other data: every sample once in an epoch.
     paces
         Whether this feed defines the epoch. Exactly one feed of a phase does; the others start again when they end.
     """
@@ -84,6 +87,7 @@ class Feed:
     views: tuple[str, ...] = ("train",)
     order: Order = "shuffle"
     size: int | None = None
+    temperature: float | None = None
     paces: bool = False
 
 

@@ -64,13 +64,14 @@ def parameter_groups(model: Model, phase: Phase) -> list[dict]:
 def set_train_mode(model: Model, phase: Phase) -> None:
     """Train mode for what the phase trains, eval mode for everything else; call after anything called `train()`."""
     model.eval()
-    for name, stage in model.backbone.stages.items():
+    for name, stages in model.stage_modules().items():
         if name in phase.rates:
-            stage.train()
-            if phase.bn == "freeze":
-                for module in stage.modules():
-                    if isinstance(module, BATCH_NORMS):
-                        module.eval()
+            for stage in stages:
+                stage.train()
+                if phase.bn == "freeze":
+                    for module in stage.modules():
+                        if isinstance(module, BATCH_NORMS):
+                            module.eval()
     if "head" in phase.rates:
         model.heads.train()
     for name, part in model.parts.items():

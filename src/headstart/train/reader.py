@@ -17,6 +17,7 @@ from headstart.data.dataset import Dataset
 from headstart.data.schema import Sample, missing
 from headstart.models.backbone import Backbone, State
 from headstart.train.batch import Batch, Feed
+from headstart.train.sampling import draw
 from headstart.train.settled import SettledPictures
 
 Index = Sequence[int] | np.ndarray
@@ -212,6 +213,8 @@ class Reader:
             return [np.arange(rows) * length + j for j in range(length)]
         if feed.order == "balanced":
             where = r.permutation(_balanced(np.asarray(data.labels(data.schema.tasks[0].name)), n, r))
+        elif feed.temperature is not None and (origins := data.origins) is not None:
+            where = draw(origins, feed.temperature, r)
         else:
             where = r.permutation(n)
         if feed.order == "length":

@@ -7,7 +7,7 @@ then the model is trained on all samples for that long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,11 @@ class Candidate:
 def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None) -> Model:
     """A fresh network that ends at the probe's place, with the probe's solution or a random one as its head."""
     backbone = job.open(start.size, end_at=start.stage)
+    return Model(backbone, {job.task.name: make_head(job, start, head, fold)}, start.grid).to(job.device)
+
+
+def make_head(job: Job, start: FrozenProbe, head: str, fold: int | None = None) -> Head:
+    """The probe's solution ("probe"), or one of its kind with small random weights ("random")."""
     probe = start.probe
     made = Head(len(probe.mean), job.task.outputs)
     shift, spread = label_scale(job.task, job.labels("train"))
@@ -99,7 +104,7 @@ def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None
             torch.manual_seed(derive(job.options.seed, "head", fold))
             torch.nn.init.normal_(made.linear.weight, std=0.01)
             torch.nn.init.zeros_(made.linear.bias)
-    return Model(backbone, {job.task.name: made}, start.grid).to(job.device)
+    return made
 
 
 def augmentation_of(job: Job, mirror: bool) -> Augmentation | None:
@@ -256,31 +261,36 @@ def _strategy(job: Job, name: str, start: FrozenProbe, mirror: bool) -> tuple[St
         factor, why = _find_rate(job, strategy, start, mirror)
         notes.append(why)
         if factor is not None:
-            strategy = _scaled(strategy, factor)
+            strategy = scaled(strategy, factor)
     return strategy, notes
 
 
 def _objective(job: Job, phase: Phase, backbone: Backbone, view: str) -> Objective:
     if phase.objective == "pretraining":
         return pretraining_objective(backbone)
-    weights = None
-    if job.balanced and job.task.kind == "single-label":
-        labels = job.labels("train")
-        per_sample = class_weights(job.task, labels)
-        assert per_sample is not None
-        per_class = torch.zeros(len(job.task.classes))
-        per_class[torch.as_tensor(labels[labels >= 0])] = per_sample[torch.as_tensor(labels >= 0)]
-        weights = {job.task.name: per_class}
-    spread = {job.task.name: label_scale(job.task, job.labels("train"))[1]}
-    loss = Loss(phase.label_smoothing, weights, spread, job.options.mixup, job.options.cutmix)
-    return Supervised((job.task,), loss, view, "length" if backbone.by_length else "shuffle")
+    return Supervised((job.task,), loss_of([job], phase), view, "length" if backbone.by_length else "shuffle")
+
+
+def loss_of(jobs: Sequence[Job], phase: Phase) -> Loss:
+    """How the losses of these jobs' tasks are computed; what they share is the first one's."""
+    weights: dict[str, torch.Tensor] = {}
+    for job in jobs:
+        if job.balanced and job.task.kind == "single-label":
+            labels = job.labels("train")
+            per_sample = class_weights(job.task, labels)
+            assert per_sample is not None
+            per_class = torch.zeros(len(job.task.classes))
+            per_class[torch.as_tensor(labels[labels >= 0])] = per_sample[torch.as_tensor(labels >= 0)]
+            weights[job.task.name] = per_class
+    spread = {job.task.name: label_scale(job.task, job.labels("train"))[1] for job in jobs}
+    return Loss(phase.label_smoothing, weights, spread, jobs[0].options.mixup, jobs[0].options.cutmix)
 
 
 def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fold: int | None) -> tuple[Model, str]:
     """A fresh model with its views set, and the name of the view to train on."""
     head = start
     if fold is not None and strategy.head == "probe":
-        head = replace(start, probe=_probe_without(job, start, fold))
+        head = replace(start, probe=probe_without(job, start, fold))
     model = build_model(job, head, strategy.head, fold)
     if job.options.reinit:
         reinitialise(model.backbone, job.options.reinit, job.options.seed)
@@ -291,7 +301,7 @@ def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fol
     return model, "plain"
 
 
-def _probe_without(job: Job, start: FrozenProbe, fold: int) -> Any:
+def probe_without(job: Job, start: FrozenProbe, fold: int) -> Any:
     """The probe fitted without one half: a head must not have seen what it is judged on."""
     place = (start.stage, start.grid)
     x = job.features(start.size, "train", [place])[place]
@@ -389,10 +399,10 @@ def _steadied(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool) ->
     factor, why = _trial(job, strategy, start, mirror, of, job.training_dtype)
     if why:
         progress().say(why)
-    return _scaled(strategy, factor), why
+    return scaled(strategy, factor), why
 
 
-def _scaled(strategy: Strategy, factor: float) -> Strategy:
+def scaled(strategy: Strategy, factor: float) -> Strategy:
     """With every rate multiplied."""
     if factor == 1:
         return strategy

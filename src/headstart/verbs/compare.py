@@ -65,6 +65,8 @@ def compare(runs: Sequence[str | Path], part: str | None = None, metric: str = "
     for path, report in zip(paths, reports, strict=True):
         if report.get("kind") == "pretraining":
             raise DataError(f"{path} is a pretraining: it predicts nothing.", "Compare runs of `headstart fit`.")
+        if report.get("kind") == "tasks":
+            raise DataError(f"{path} learned several tasks.", "Compare runs of one task; its report compares its own.")
     task = _same_task(paths, reports)
     chosen = part or ("test" if all("test" in report["metrics"] for report in reports) else "validation")
     every = [_read(folder, report, task, chosen) for folder, report in zip(folders, reports, strict=True)]

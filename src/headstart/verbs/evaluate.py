@@ -15,7 +15,7 @@ from headstart.data.schema import MISSING, Task
 from headstart.data.table_files import open_table
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.verbs.evaluation import confused_pairs, metrics_of, per_class
-from headstart.verbs.predict import check_fit, outputs_of
+from headstart.verbs.predict import check_fit, outputs_by_task, outputs_of
 
 
 def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **options: Any) -> dict[str, Any]:
@@ -30,6 +30,12 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
     **options
         Options of `load_data`: `image`, `label`, `labels` ...
 
+    Returns
+    -------
+    dict
+        `data`, `part`, `n`, and of the task `unknown_classes`, `metrics`, `per_class`, `confused`; of several tasks
+        `tasks`: name -> these four, for every task that the data have labels of.
+
     Raises
     ------
     DataError
@@ -37,24 +43,42 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
     """
     bundle = load_predictor(Path(run_or_bundle))
     task = bundle.tasks[0]
-    if "task" not in options and not isinstance(data, Dataset):
+    if "task" not in options and not isinstance(data, Dataset) and len(bundle.tasks) == 1:
         options["task"] = task.kind
     loaded = data if isinstance(data, Dataset) else load_data(data, _as_trained(bundle, data, options))
     check_fit(bundle, loaded)
     part = loaded.given_parts.get("test")
     if part is not None and len(part):
         loaded = loaded.subset(part)
-    labels, unknown = _aligned(loaded, task.name, task.kind, task.classes)
-    out = outputs_of(bundle, loaded, device)
-    return {
+    about = {
         "data": loaded.name,
         "part": "test" if part is not None and len(part) else "all",
         "n": len(loaded),
+    }
+    if len(bundle.tasks) > 1:
+        return {**about, "tasks": _every_task(bundle, loaded, device)}
+    return {**about, **_one_task(task, loaded, loaded.schema.tasks[0], outputs_of(bundle, loaded, device))}
+
+
+def _one_task(task: Task, data: Dataset, found: Task, out: np.ndarray) -> dict[str, Any]:
+    labels, unknown = _aligned(data, found, task.kind, task.classes)
+    return {
         "unknown_classes": unknown,
         "metrics": metrics_of(task, labels, out),
         "per_class": per_class(task, labels, out),
-        "confused": confused_pairs(task, list(loaded.ids), labels, out),
+        "confused": confused_pairs(task, list(data.ids), labels, out),
     }
+
+
+def _every_task(bundle: Bundle, data: Dataset, device: str) -> dict[str, Any]:
+    """Task -> what `evaluate` says of it; tasks that the data have no labels of are left out."""
+    there = {task.name: task for task in data.schema.tasks}
+    known = [task for task in bundle.tasks if task.name in there]
+    if not known:
+        names = ", ".join(task.name for task in bundle.tasks)
+        raise DataError(f"{data.name} has labels of none of the model's tasks ({names}).", "Name the label columns.")
+    out = outputs_by_task(bundle, data, device)
+    return {task.name: _one_task(task, data, there[task.name], out[task.name]) for task in known}
 
 
 def _as_trained(bundle: Bundle, data: Any, options: dict[str, Any]) -> LoadOptions:
@@ -66,7 +90,8 @@ def _as_trained(bundle: Bundle, data: Any, options: dict[str, Any]) -> LoadOptio
             known[field] = bundle.columns[0] if field == "image" else bundle.columns
         known |= bundle.reading
         if not {"label", "labels"} & options.keys():
-            known |= _labels(bundle.tasks[0], _columns_of(data))
+            columns = _columns_of(data)
+            known |= _several_labels(bundle, columns) if len(bundle.tasks) > 1 else _labels(bundle.tasks[0], columns)
     return LoadOptions(**(known | options), one_class=True)
 
 
@@ -79,6 +104,12 @@ def _labels(task: Task, columns: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
+def _several_labels(bundle: Bundle, columns: Sequence[str]) -> dict[str, Any]:
+    """The label columns of those of the model's tasks that a table has, with their kinds."""
+    there = [t for t in bundle.tasks if t.name in columns or set(t.name.split("+")) <= set(columns)]
+    return {"labels": tuple(f"{task.name}:{task.kind}" for task in there)} if there else {}
+
+
 def _columns_of(data: Any) -> list[str]:
     path = Path(data).expanduser() if isinstance(data, str | Path) else None
     if path is not None:
@@ -87,9 +118,8 @@ def _columns_of(data: Any) -> list[str]:
     return [] if table is None else table.names
 
 
-def _aligned(data: Dataset, name: str, kind: str, classes: tuple[str, ...]) -> tuple[np.ndarray, dict[str, int]]:
+def _aligned(data: Dataset, task: Task, kind: str, classes: tuple[str, ...]) -> tuple[np.ndarray, dict[str, int]]:
     """Labels in the order of the model's classes, and samples of classes that it does not know (left out)."""
-    task = data.schema.tasks[0]
     if task.kind != kind:
         raise DataError(f"The data are {task.kind}, the model is {kind}.", "Name the label column, or --task.")
     labels = data.labels(task.name)

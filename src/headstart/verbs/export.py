@@ -102,6 +102,8 @@ def export(
 
 def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The description, and the files by name."""
+    if len(bundle.tasks) > 1:
+        raise ConfigError("A model of several tasks cannot be exported yet.", "Use its bundle, which opens anywhere.")
     model, task = bundle.model.eval(), bundle.tasks[0]
     backbone = model.backbone
     if backbone.family == "linear":

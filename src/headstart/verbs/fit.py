@@ -22,6 +22,7 @@ from headstart.core.errors import ConfigError, HeadstartError
 from headstart.core.progress import progress
 from headstart.core.registry import get
 from headstart.data import Splits
+from headstart.data.load import named_sources
 from headstart.models.backbone import Backbone
 from headstart.store.atomic import write_json
 from headstart.store.runfolder import RunFolder
@@ -36,8 +37,9 @@ from headstart.verbs.model_choice import with_chosen_model
 from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
-from headstart.verbs.running import absolute, interruptible, tidy
+from headstart.verbs.running import absolute, interruptible, named_paths, tidy
 from headstart.verbs.scratch import run_scratch
+from headstart.verbs.tasks import fit_tasks
 from headstart.verbs.tuned_curve import tuned_curve
 from headstart.verbs.writing import Result, finish
 
@@ -48,7 +50,8 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     Parameters
     ----------
     data
-        Whatever `load_data` takes: a folder, a table, arrays, `"sample:NAME"`, a `Dataset`.
+        Whatever `load_data` takes: a folder, a table, arrays, `"sample:NAME"`, a `Dataset`; several data sets by
+        name. Several label columns, or several data sets, are several tasks (`headstart.verbs.tasks`).
     model
         A model reference, or a `Backbone` made from a module of your own.
     **options
@@ -73,16 +76,17 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         options["model"] = "module"
     checked = make_options(options)
     method = get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
-    name = data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
+    several = named_sources(data)
+    name = "-".join(several) if several else data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
-    source = absolute(data) if isinstance(data, (str, Path)) else None
+    source = absolute(data) if isinstance(data, (str, Path)) else named_paths(data)
     if checked.seeds > 1:
         from headstart.verbs.seeds import fit_seeds
 
         return fit_seeds(folder, there, _resolved(checked), data, source, module)
     with tidy(folder, there), folder.locked(), interruptible(folder):
-        job = open_job(folder, checked, data, module)
+        job = open_job(folder, checked, data, module, several=True)
         if "text" in method.needs and job.modality.name != "text":
             raise ConfigError(
                 f"The strategy {checked.strategy!r} learns from texts first; the data are "
@@ -92,6 +96,8 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         # The configuration is written once data and options have been found sound: a run folder without it is none.
         folder.write_config({"data": source, **_resolved(checked).model_dump(mode="json", exclude={"out"})})
         _write_data(job)
+        if len(job.dataset.schema.tasks) > 1:
+            return fit_tasks(job, checked.model)
         job, reasons = with_chosen_model(job, checked.model)
         announce(job)
         return _run(job, reasons)
@@ -145,11 +151,13 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
 
         return resume_seeds(folder, options, data, source, model)
     with folder.locked(), interruptible(folder):
-        job = open_job(folder, options, source if data is None else data, model)
+        job = open_job(folder, options, source if data is None else data, model, several=True)
         if folder.data.exists():
             _check_data(job)
         else:
             _write_data(job)
+        if len(job.dataset.schema.tasks) > 1:
+            return fit_tasks(job, options.model)
         return _run(*with_chosen_model(job, options.model))
 
 

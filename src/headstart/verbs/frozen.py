@@ -125,12 +125,13 @@ def _probes(job: Job, screening: Screening) -> dict[str, Any]:
     parts = ["train"] + ([] if job.few else ["validation"])
     features = {part: job.features(size, part, places) for part in parts}
     same = best == last
-    made = {"best": _probe(job, size, best, {part: f[best] for part, f in features.items()})}
-    made["last"] = made["best"] if same else _probe(job, size, last, {part: f[last] for part, f in features.items()})
+    made = {"best": probe_at(job, size, best, {part: f[best] for part, f in features.items()})}
+    made["last"] = made["best"] if same else probe_at(job, size, last, {part: f[last] for part, f in features.items()})
     return {name: probe.as_tree() for name, probe in made.items()}
 
 
-def _probe(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> FrozenProbe:
+def probe_at(job: Job, size: int, place: Place, features: dict[str, Tensor]) -> FrozenProbe:
+    """The full path on the features of one place, by part."""
     labels = job.labels("train")
     weights = class_weights(job.task, labels) if job.balanced else None
     x = features["train"]
@@ -165,13 +166,13 @@ def run_raw(job: Job) -> RawBaseline:
 # -- mirrored pictures -----------------------------------------------------------------------------------------------
 
 
-def may_mirror(job: Job, best: FrozenProbe) -> tuple[bool, str]:
+def may_mirror(job: Job, best: FrozenProbe, step: str = "mirror") -> tuple[bool, str]:
     """Whether classes survive mirroring left to right: judged by the probe on mirrored pictures (a durable step).
 
     The probe of each fold sees its held-out screening samples mirrored. Mirroring is used in training only where
     this costs no more than noise: it helps on photographs and ruins digits.
     """
-    value = job.step("mirror", lambda: _mirror(job, best))
+    value = job.step(step, lambda: _mirror(job, best))
     return value["allowed"], value["reason"]
 
 

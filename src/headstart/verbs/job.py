@@ -17,13 +17,14 @@ from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.notes import Notes
 from headstart.data import Dataset, LoadOptions, SplitOptions, Splits, Task, load_data, make_splits
 from headstart.data.augment import Augmentation
+from headstart.data.schema import missing
 from headstart.data.stratify import indicators, nested_order
 from headstart.features.cache import engines_dir, limit
 from headstart.features.engines import Engines
 from headstart.features.extract import Place, extract
 from headstart.features.probe import fold_numbers
 from headstart.features.screen import MOST_SAMPLES
-from headstart.measure import Metric, find_metric
+from headstart.measure import Metric, find_metric, metrics_for
 from headstart.models.backbone import Backbone
 from headstart.models.opening import open_model
 from headstart.models.wanted import Text, Wanted
@@ -214,10 +215,12 @@ def open_job(
     data: Any,
     module: Backbone | None = None,
     split: SplitOptions | None = None,
+    several: bool = False,
 ) -> Job:
     """Load and split the data (by the options, unless `split` is given) and settle everything that does not depend on
     measurements.
 
+    With `several`, data may have several tasks; the job's own is the first (`headstart.verbs.tasks` has the others).
     `options.model` becomes the modality's default where none is named; of several, the first.
 
     Raises
@@ -234,14 +237,14 @@ def open_job(
     elif "," in options.model:
         options = options.model_copy(update={"model": options.model.split(",")[0].strip()})
     tasks = dataset.schema.tasks
-    if len(tasks) != 1:
+    if len(tasks) != 1 and not several:
         names = ", ".join(t.name for t in tasks)
         raise ConfigError(
-            f"Several tasks at once ({names}) are not there yet.",
+            f"Several tasks at once ({names}) are for `fit` only.",
             "Name one label column with --label; 0/1 columns together are one multi-label task (--task multi-label).",
         )
     task = tasks[0]
-    metric = find_metric(task.kind, options.metric)
+    metric = metric_of(task, options.metric, tasks)
     device = choose_device(options.device)
     splits = make_splits(dataset, split or split_options(options))
     parts = {"train": dataset.subset(splits.train)}
@@ -250,8 +253,7 @@ def open_job(
     if splits.test is not None:
         parts["test"] = dataset.subset(splits.test)
     folds = _assignment(splits.train, splits.folds)
-    labels = parts["train"].labels(task.name)
-    screened = np.sort(nested_order(indicators(task, labels), options.split_seed)[:MOST_SAMPLES])
+    screened = screened_of(parts["train"], task, options)
     parts["screen"] = parts["train"].subset(screened)
     notes = Notes()
     notes.extend(dataset.notes)
@@ -274,6 +276,19 @@ def open_job(
         notes=notes,
         engines=open_engines(options),
     )
+
+
+def metric_of(task: Task, asked: str, tasks: Sequence[Task]) -> Metric:
+    """The metric that decides for a task: as asked, or its kind's where another of the tasks has the one asked for."""
+    others = any(asked in metrics_for(other.kind) for other in tasks)
+    return find_metric(task.kind, "auto" if asked not in metrics_for(task.kind) and others else asked)
+
+
+def screened_of(train: Dataset, task: Task, options: FitOptions) -> np.ndarray:
+    """Positions of the at most 1,000 labelled samples on which stages are screened."""
+    labels = train.labels(task.name)
+    labelled = np.flatnonzero(~missing(labels))
+    return np.sort(labelled[nested_order(indicators(task, labels[labelled]), options.split_seed)[:MOST_SAMPLES]])
 
 
 def open_engines(options: FitOptions) -> Engines:

@@ -50,10 +50,11 @@ class Judge:
                 half = outputs(model, reader, self.part, dtype=job.dtype).logits[job.task.name]
             save_tree(self.path(phase, epoch, "half"), torch.from_numpy(half))
         value = score(job.task, job.metric.name, labels, logits)
-        return Score(value, _loss(job, labels, logits), value if job.metric.higher_is_better else -value)
+        return Score(value, loss_of_logits(job, labels, logits), value if job.metric.higher_is_better else -value)
 
 
-def _loss(job: Job, labels: np.ndarray, logits: np.ndarray) -> float:
+def loss_of_logits(job: Job, labels: np.ndarray, logits: np.ndarray) -> float:
+    """Mean loss over the labelled samples; squared error for regression."""
     have = ~missing(labels)
     z, y = torch.from_numpy(logits[have]).double(), torch.from_numpy(labels[have])
     if job.task.kind == "single-label":

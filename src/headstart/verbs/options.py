@@ -91,6 +91,16 @@ class FitOptions(BaseModel):
         None, description="average the weights with the probe's where that pays; not said: with auto"
     )
 
+    # several tasks
+    balance: str = Field("equal", description="how tasks count: `headstart methods --kind balancing`, or fixed:1,2,...")
+    baselines: Literal["quick", "full"] = Field(
+        "quick", description="what sharing is held against: each task's probe, or a fine-tuned model of its own, too"
+    )
+    task_rule: str = Field("mean", description="what choices on validation follow: mean, worst, or a task's name")
+    sampling: Annotated[float, Field(gt=0)] | Literal["proportion", "equal"] = Field(
+        "proportion", description="of several data sets: proportion, equal, or a temperature"
+    )
+
     # run
     seed: int = 0
     seeds: int = Field(1, ge=1, description="how often to fit, with seed, seed + 1, ... on the same split")

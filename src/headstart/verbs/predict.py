@@ -10,13 +10,14 @@ import torch
 
 from headstart.core.errors import ConfigError, DataError, did_you_mean
 from headstart.core.progress import progress
-from headstart.data import Dataset, load_inputs
+from headstart.data import Dataset, Task, load_inputs
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.train.inference import outputs
 from headstart.train.reader import Reader, in_order
 from headstart.verbs.evaluation import calibrated, confidence, predicted
 from headstart.verbs.job import choose_device
 from headstart.verbs.mixture import mixed
+
 
 TEST_TIME = ("none", "tent", "tent-episodic")
 
@@ -45,7 +46,8 @@ def predict(
     -------
     list of dict
         In the order of the inputs: `id`, `predicted`, `confidence`, `top` (class and calibrated probability);
-        `id` and `error` for what could not be read. Regression gives `id` and `predicted`.
+        `id` and `error` for what could not be read. Regression gives `id` and `predicted`. A model of several tasks
+        gives `id` and `tasks`: task -> `predicted`, `confidence`, `top`.
 
     Raises
     ------
@@ -55,40 +57,65 @@ def predict(
     bundle = load_predictor(Path(run_or_bundle))
     data = load_inputs(inputs, bundle.modality, bundle.columns, bundle.reading)
     bad = _unreadable(data)
-    task, probabilities = bundle.tasks[0], outputs_of(bundle, data, device, test_time)
-    said, sure = predicted(task, probabilities), confidence(task, probabilities)
+    found = outputs_by_task(bundle, data, device, test_time)
+    said = {task.name: _answers(task, found[task.name], top) for task in bundle.tasks}
     rows: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(data.ids):
-        row: dict[str, Any] = {"id": name, "predicted": said[i]}
-        if task.kind != "regression":
-            row["confidence"] = float(sure[i])
-            order = np.argsort(-probabilities[i], kind="stable")[: max(1, top)]
-            row["top"] = [{"class": task.classes[j], "probability": float(probabilities[i, j])} for j in order]
-        rows[name] = row
+        answers = {task: rows_of[i] for task, rows_of in said.items()}
+        rows[name] = {"id": name, **(answers.popitem()[1] if len(answers) == 1 else {"tasks": answers})}
     rows |= bad
     return [rows[name] for name in data.content.ids if name in rows]
 
 
+def _answers(task: Task, probabilities: np.ndarray, top: int) -> list[dict[str, Any]]:
+    """What is said of every sample."""
+    said, sure = predicted(task, probabilities), confidence(task, probabilities)
+    rows = []
+    for i in range(len(probabilities)):
+        row: dict[str, Any] = {"predicted": said[i]}
+        if task.kind != "regression":
+            row["confidence"] = float(sure[i])
+            order = np.argsort(-probabilities[i], kind="stable")[: max(1, top)]
+            row["top"] = [{"class": task.classes[j], "probability": float(probabilities[i, j])} for j in order]
+        rows.append(row)
+    return rows
+
+
 def outputs_of(bundle: Bundle, data: Dataset, device: str = "auto", test_time: str = "none") -> np.ndarray:
     """What a bundle says of its first task: (N, K) calibrated probabilities, or (N,) values of a regression."""
+    return outputs_by_task(bundle, data, device, test_time)[bundle.tasks[0].name]
+
+
+def outputs_by_task(
+    bundle: Bundle, data: Dataset, device: str = "auto", test_time: str = "none"
+) -> dict[str, np.ndarray]:
+    """The same of every task; of those that have a model of their own, what that says."""
     check_fit(bundle, data)
-    task = bundle.tasks[0]
     if test_time not in TEST_TIME:
         raise ConfigError(f"There is no adaptation {test_time!r} at test time.", did_you_mean(test_time, TEST_TIME))
     if test_time != "none":
-        return _adapting(bundle, data, device, episodic=test_time == "tent-episodic")
-    own = calibrated(task, _logits(bundle, data, device), bundle.temperatures.get(task.name, 1.0))
-    return own if bundle.beside is None else mixed(own, outputs_of(bundle.beside, data, device), bundle.weight)
+        return {bundle.tasks[0].name: _adapting(bundle, data, device, episodic=test_time == "tent-episodic")}
+    found = {}
+    logits = _logits(bundle, data, device)
+    for task in bundle.tasks:
+        if task.name in bundle.own:
+            found[task.name] = outputs_of(bundle.own[task.name], data, device)
+            continue
+        found[task.name] = calibrated(task, logits[task.name], bundle.temperatures.get(task.name, 1.0))
+    if bundle.beside is not None:
+        name = bundle.tasks[0].name
+        found[name] = mixed(found[name], outputs_of(bundle.beside, data, device), bundle.weight)
+    return found
 
 
-def _logits(bundle: Bundle, data: Dataset, device: str) -> np.ndarray:
+def _logits(bundle: Bundle, data: Dataset, device: str) -> dict[str, np.ndarray]:
     if len(data) == 0:
-        return np.zeros((0, bundle.tasks[0].outputs), dtype=np.float32)
+        return {task.name: np.zeros((0, task.outputs), dtype=np.float32) for task in bundle.tasks}
     model = bundle.model.to(choose_device(device))
     if model.backbone.family == "cnn":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = Reader({"all": data}, model.backbone, 0)
-    return outputs(model, reader, "all").logits[bundle.tasks[0].name]
+    return outputs(model, reader, "all").logits
 
 
 def _adapting(bundle: Bundle, data: Dataset, device: str, episodic: bool) -> np.ndarray:
@@ -96,6 +123,8 @@ def _adapting(bundle: Bundle, data: Dataset, device: str, episodic: bool) -> np.
     from headstart.adapt.deep.statistics import Tent
 
     task = bundle.tasks[0]
+    if len(bundle.tasks) > 1:
+        raise ConfigError("TENT adapts a model of one task; this one has several.", "Leave --test-time out.")
     if task.kind != "single-label":
         raise ConfigError(f"TENT adapts to classes; the model's task is {task.kind}.", "Leave --test-time out.")
     model = bundle.model.to(choose_device(device))

@@ -33,6 +33,8 @@ def with_predictions(source: Any, rows: Sequence[dict[str, Any]], top: int = 1) 
     frame = _frame(source)
     if frame is None or len(frame) != len(rows):
         frame = pd.DataFrame({"id": [row["id"] for row in rows]})
+    if any("tasks" in row for row in rows):
+        return _with_tasks(frame, rows)
     made = {"predicted": [_plain(row.get("predicted")) for row in rows]}
     if any("confidence" in row for row in rows):
         made["confidence"] = [row.get("confidence") for row in rows]
@@ -42,6 +44,23 @@ def with_predictions(source: Any, rows: Sequence[dict[str, Any]], top: int = 1) 
         made[f"probability_{k}"] = [e[0]["probability"] if e else None for e in others]
     if any("error" in row for row in rows):
         made["error"] = [row.get("error") for row in rows]
+    return _beside(frame, made)
+
+
+def _with_tasks(frame: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Of several tasks: columns TASK_predicted and, of classes, TASK_confidence."""
+    made: dict[str, list[Any]] = {}
+    for task, example in next(row["tasks"] for row in rows if "tasks" in row).items():
+        said = [row.get("tasks", {}).get(task, {}) for row in rows]
+        made[f"{task}_predicted"] = [_plain(one.get("predicted")) for one in said]
+        if "confidence" in example:
+            made[f"{task}_confidence"] = [one.get("confidence") for one in said]
+    if any("error" in row for row in rows):
+        made["error"] = [row.get("error") for row in rows]
+    return _beside(frame, made)
+
+
+def _beside(frame: pd.DataFrame, made: dict[str, list[Any]]) -> pd.DataFrame:
     for name, values in made.items():
         while name in frame.columns:  # the table's own column of that name stays
             name += "_"

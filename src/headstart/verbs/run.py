@@ -43,9 +43,16 @@ class Run:
         return RunFolder(self.path).read_report()
 
     @property
-    def metrics(self) -> dict[str, dict[str, dict[str, float | None]]]:
-        """Part -> metric -> value, low, high."""
+    def metrics(self) -> dict[str, Any]:
+        """Part -> metric -> value, low, high; of several tasks, task -> the same."""
+        if self.data.get("kind") == "tasks":
+            return {task["name"]: task["metrics"] for task in self.data["tasks"]}
         return self.data["metrics"]
+
+    @property
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """Of several tasks: name -> its metrics, baselines and what sharing did to it; empty where there is one."""
+        return {task["name"]: task for task in self.data.get("tasks", [])}
 
     def predict(self, inputs: Any, top: int = 1) -> list[dict[str, Any]]:
         """Predictions for pictures; see `headstart.predict`."""

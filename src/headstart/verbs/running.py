@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from headstart.core.errors import HeadstartError
+from headstart.data.load import named_sources
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.run import Interrupted
 
@@ -15,6 +17,14 @@ from headstart.verbs.run import Interrupted
 def absolute(data: str | Path) -> str:
     """A path that means the same from every folder, so that a run can be resumed from anywhere; samples as they are."""
     return str(data) if str(data).startswith("sample:") else str(Path(data).absolute())
+
+
+def named_paths(data: Any) -> list[str] | None:
+    """Several data sets as texts NAME=PATH, by which a run finds them again; None where one is an object."""
+    several = named_sources(data)
+    if several is None or not all(isinstance(source, str | Path) for source in several.values()):
+        return None
+    return [f"{name}={absolute(source)}" for name, source in several.items()]
 
 
 @contextmanager

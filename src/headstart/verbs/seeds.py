@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import DataError
+from headstart.core.errors import ConfigError, DataError
 from headstart.core.progress import progress
 from headstart.core.words import counted
 from headstart.measure import Metric, find_metric, gap_over_seeds, over_seeds
@@ -36,7 +36,7 @@ def fit_seeds(
     there: Collection[Path],
     options: FitOptions,
     data: Any,
-    source: str | None,
+    source: Any,
     module: Backbone | None,
 ) -> Run:
     """Start a fit over `options.seeds` seeds; called by `fit`, whose errors it has.
@@ -55,19 +55,22 @@ def fit_seeds(
         return _run(folder, options, data, source, module)
 
 
-def resume_seeds(folder: RunFolder, options: FitOptions, data: Any, source: str | None, module: Backbone | None) -> Run:
+def resume_seeds(folder: RunFolder, options: FitOptions, data: Any, source: Any, module: Backbone | None) -> Run:
     """Go on with one: seeds that have ended are kept, one that has not goes on, the others follow."""
     with folder.locked(), interruptible(folder):
         return _run(folder, options, source if data is None else data, source, module)
 
 
-def _config(options: FitOptions, source: str | None) -> dict[str, Any]:
+def _config(options: FitOptions, source: Any) -> dict[str, Any]:
     return {"data": source, **options.model_dump(mode="json", exclude={"out"})}
 
 
-def _run(folder: RunFolder, options: FitOptions, data: Any, source: str | None, module: Backbone | None) -> Run:
-    first, runs = RunFolder(folder.path / "seed-0"), []
+def _run(folder: RunFolder, options: FitOptions, data: Any, source: Any, module: Backbone | None) -> Run:
+    first = RunFolder(folder.path / "seed-0")
+    runs: list[Run] = []
     for i in range(options.seeds):
+        if i == 1 and runs[0].data.get("kind") == "tasks":
+            raise ConfigError("Several tasks are fitted with one seed.", f"It is in {runs[0].path}.")
         budget = None if options.budget is None else options.budget / options.seeds
         own = options.model_copy(update={"seed": options.seed + i, "seeds": 1, "budget": budget})
         run = RunFolder(folder.path / f"seed-{i}")

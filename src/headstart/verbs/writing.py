@@ -166,8 +166,10 @@ def _report(
         "status": "finished",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
-        "data": _about_data(job, job.modality.lengths(job, result.network.backbone)),
-        "model": _about_model(job, result, model),
+        "data": about_data(
+            job, job.modality.lengths(job, result.network.backbone), {p: counts_of(job, p) for p in parts_of(job)}
+        ),
+        "model": about_model(job, model),
         "strategy": {
             "name": result.chosen if result.fallback is None else result.fallback.name,
             "network": result.chosen,
@@ -204,13 +206,14 @@ def _report(
     }
 
 
-def _about_data(job: Job, lengths: dict[str, Any] | None) -> dict[str, Any]:
+def about_data(job: Job, lengths: dict[str, Any] | None, counts: dict[str, Any]) -> dict[str, Any]:
+    """What was learned from; `counts` are of labels, by part."""
     shapes = np.asarray(job.dataset.sizes)
     area = np.argsort(shapes.prod(1), kind="stable")
     sizes = {
         name: shapes[area[i]].tolist() for name, i in (("smallest", 0), ("median", len(area) // 2), ("largest", -1))
     }
-    own = [p for p in ("train", "validation", "test") if p in job.parts]
+    own = parts_of(job)
     return {
         "name": job.dataset.name,
         "modality": job.dataset.schema.modality,
@@ -218,7 +221,7 @@ def _about_data(job: Job, lengths: dict[str, Any] | None) -> dict[str, Any]:
         "available": len(job.dataset),
         "parts": {part: len(job.parts[part]) for part in own},
         "protocol": job.splits.protocol,
-        "counts": {part: _counts(job, part) for part in own},
+        "counts": counts,
         "sizes": sizes,
         "size_unit": job.modality.unit,
         "lengths": lengths,
@@ -229,7 +232,13 @@ def _about_data(job: Job, lengths: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _counts(job: Job, part: str) -> dict[str, float]:
+def parts_of(job: Job) -> list[str]:
+    """The parts there are."""
+    return [p for p in ("train", "validation", "test") if p in job.parts]
+
+
+def counts_of(job: Job, part: str) -> dict[str, float]:
+    """Samples of every class; of numbers their mean, deviation and range."""
     labels, task = job.labels(part), job.task
     if task.kind == "regression":
         known = labels[~np.isnan(labels)]
@@ -240,7 +249,8 @@ def _counts(job: Job, part: str) -> dict[str, float]:
     return dict(zip(task.classes, counts.tolist(), strict=True))
 
 
-def _about_model(job: Job, result: Result, model: Model) -> dict[str, Any]:
+def about_model(job: Job, model: Model) -> dict[str, Any]:
+    """Where the network comes from and where it ends."""
     backbone = model.backbone
     provenance = backbone.provenance
     carried = getattr(backbone, "carried", None)
@@ -282,11 +292,20 @@ def _calibration(job: Job, result: Result, final: Judged) -> dict[str, Any] | No
 
 
 def _cost(job: Job, result: Result, model: Model, seconds: float) -> dict[str, Any]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     heads = sum(p.numel() for p in model.heads.parameters())
     trained = result.candidate.trained if result.candidate and result.fallback is None else heads
+    precision = job.precision_of(result.candidate.name) if result.candidate else job.precision_of("")
+    also = {} if result.scratch is None else {"scratch": result.scratch.seconds}
+    return cost_of(job, model, seconds, trained, precision, also)
+
+
+def cost_of(
+    job: Job, model: Model, seconds: float, trained: int, precision: str, also: dict[str, float] | None = None
+) -> dict[str, Any]:
+    """Time by step (and of what was done `also`), memory, weights."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     parameters = [p for n, p in model.named_parameters() if not n.startswith("backbone.source_head.")]
-    steps = dict(job.seconds) | ({} if result.scratch is None else {"scratch": result.scratch.seconds})
+    steps = dict(job.seconds) | (also or {})
     return {
         # Work that an interrupted run had done already is counted by its steps, not by this process's clock.
         "seconds": round(max(seconds, sum(steps.values())), 2),
@@ -295,7 +314,7 @@ def _cost(job: Job, result: Result, model: Model, seconds: float) -> dict[str, A
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20) if job.device.type == "cuda" else None,
         "parameters": {"total": sum(p.numel() for p in parameters), "trained": trained},
         "device": str(job.device),
-        "precision": job.precision_of(result.candidate.name) if result.candidate else job.precision_of(""),
+        "precision": precision,
         "threads": torch.get_num_threads(),
     }
 

@@ -1,0 +1,66 @@
+"""`fit` of several tasks: one backbone for all, with evidence for each that it is better off with the others.
+
+The steps, each kept in the run folder as it ends:
+
+1. screen every task's stages; agree on one place; solve a probe per task there, and at its own best place;
+2. train one network with a head per task from these probes (hard sharing; `--strategy`, `--balance`, `--sampling`);
+   validation chooses by a rule across tasks (`--task-rule`);
+3. single-task baselines: each task's probe, and a fine-tuned model of its own where sharing is in doubt, or always
+   (`--baselines full`);
+4. per task: is it better off shared? One that is not is given its own model;
+5. read the test part, once; write the bundle and the report.
+
+Not done yet for several tasks: choosing among networks (`--model auto`), several seeds, blending with a linear model
+without a network, `--guard full`, `--dry-run`, and other architectures than hard sharing.
+"""
+
+from __future__ import annotations
+
+import time
+
+from headstart.core.errors import ConfigError
+from headstart.core.progress import progress
+from headstart.core.registry import get
+from headstart.verbs.job import Job
+from headstart.verbs.model_choice import several
+from headstart.verbs.run import Run
+from headstart.verbs.tasks.finish import TasksResult, finish
+from headstart.verbs.tasks.model import balancer_of
+from headstart.verbs.tasks.rule import check_rule
+from headstart.verbs.tasks.shared import run_shared
+from headstart.verbs.tasks.sharing import judge_sharing, run_alone
+from headstart.verbs.tasks.starts import mirrors, run_starts
+from headstart.verbs.tasks.view import task_jobs
+
+__all__ = ["fit_tasks"]
+
+
+def fit_tasks(job: Job, asked: str) -> Run:
+    """Fit all tasks of a job; called by `fit` and `resume`, whose errors it has.
+
+    Parameters
+    ----------
+    job
+        Opened with `several`.
+    asked
+        What was said to `--model`.
+    """
+    start = time.monotonic()
+    views = task_jobs(job)
+    check_rule(job.options.task_rule, views)
+    balancer_of(job.options.balance, len(views))
+    if several(asked) or asked == "auto":
+        raise ConfigError("Networks are not compared for several tasks.", "Name one with --model.")
+    if "text" in get("strategy", "lp-ft" if job.options.strategy == "auto" else job.options.strategy).needs:
+        raise ConfigError(f"The strategy {job.options.strategy!r} is for one task.", "Use lp-ft, full or probe.")
+    reasons: list[str] = []
+    starts = run_starts(job, views, reasons)
+    mirror = mirrors(views, starts, reasons)
+    shared = run_shared(job, views, starts, all(mirror.values()))
+    reasons += shared.notes
+    alone = run_alone(job, views, starts, shared, mirror, reasons)
+    verdicts = judge_sharing(views, shared, alone, job.options.guard != "off")
+    for verdict in verdicts.values():
+        progress().say(f"- {verdict.text}")
+    finish(job, TasksResult(views, starts, shared, alone, verdicts, reasons), start)
+    return Run(job.folder.path)
