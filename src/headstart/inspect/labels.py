@@ -5,8 +5,11 @@ Source: C. Northcutt, L. Jiang, I. Chuang, "Confident learning", JAIR 70 (2021),
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -50,9 +53,26 @@ def suspicious_labels(labels: np.ndarray, p: np.ndarray) -> Suspicion:
     ModuleNotFoundError
         Without cleanlab (extra `[audit]`).
     """
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
-
+    find_label_issues, get_label_quality_scores = _cleanlab()
     quality = get_label_quality_scores(labels, p, method="normalized_margin")
     issues = find_label_issues(labels, p, return_indices_ranked_by="normalized_margin", n_jobs=1)
     return Suspicion(quality, np.argsort(quality, kind="stable"), np.asarray(issues, dtype=np.int64))
+
+
+def _cleanlab() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The two functions in use.
+
+    cleanlab loads the library datasets, which takes longer than all the rest, for its Datalab. It does without where
+    that is not installed; whoever imports cleanlab afterwards gets the whole of it.
+    """
+    hide = "cleanlab" not in sys.modules and "datasets" not in sys.modules
+    if hide:
+        sys.modules["datasets"] = None  # type: ignore[assignment]
+    try:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+    finally:
+        if hide:
+            del sys.modules["datasets"]
+            sys.modules.pop("cleanlab", None)
+    return find_label_issues, get_label_quality_scores

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from headstart.core.seeding import derive
 from headstart.measure.metrics import Metric, metrics_for
@@ -56,7 +56,7 @@ def wilson(successes: float, n: float, level: float = 0.95) -> tuple[float, floa
     """
     if n <= 0:
         return 0.0, 1.0
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(special.ndtri(0.5 + level / 2))
     p, factor = successes / n, 1 + z * z / n
     centre = (p + z * z / (2 * n)) / factor
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / factor
@@ -238,7 +238,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     (0.1539, 0.00635)
     """
     n = only_first + only_second
-    return float(stats.binomtest(only_first, n, 0.5).pvalue) if n else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), n, 0.5))) if n else 1.0
 
 
 def _labelled(labels: ArrayLike, outputs: ArrayLike) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from headstart.measure.intervals import UNDEFINED, Interval, paired_draws
 from headstart.measure.metrics import Metric
@@ -65,7 +65,7 @@ def over_seeds(name: str, values: Sequence[float | None], level: float = 0.95) -
     if n == 1:
         return OverSeeds(mean, None, None, None)
     std = float(x.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * std / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * std / math.sqrt(n)
     least, most = RANGES.get(name, (0.0, 1.0))
     return OverSeeds(mean, std, max(mean - half, least), min(mean + half, most))
 
@@ -113,5 +113,5 @@ def gap_over_seeds(
     of_samples = float(defined.var(ddof=1))
     of_seeds = float(gaps.var(ddof=1)) / count if count > 1 else 0.0
     freedom = (of_samples + of_seeds) ** 2 / (of_seeds**2 / (count - 1)) if of_seeds > 0 else math.inf
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(of_samples + of_seeds)
+    half = float(special.stdtrit(freedom, 0.5 + level / 2)) * math.sqrt(of_samples + of_seeds)
     return GapOverSeeds(Interval(value, value - half, value + half), math.sqrt(of_seeds), math.sqrt(of_samples))

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import linalg
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.integer]
@@ -357,6 +357,8 @@ def parc(x: Array, y: Labels) -> float:
     rows, of standardised features and of labels as zeros and ones; Spearman's correlation of the upper triangles. All
     pairs of at most 1,500 samples are looked at.
     """
+    from scipy import stats  # 0.3 s to import
+
     x, y = _matrix(x), _classes(y)
     rows = np.linspace(0, len(y) - 1, min(len(y), PAIRED)).round().astype(int)
     x, y = x[rows], _classes(y[rows])

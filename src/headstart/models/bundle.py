@@ -27,7 +27,7 @@ from headstart.data.schema import Modality, Task
 from headstart.models.backbone import Backbone, InputSpec, Provenance
 from headstart.models.from_transformers import build_transformers, wrap_transformers
 from headstart.models.model import Head, Model
-from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.torchvision_import import import_timm, prepare_torchvision
 from headstart.models.traced import TracedBackbone
 from headstart.models.vision import classifier_of, wrap_timm
 from headstart.models.wanted import Wanted
@@ -320,8 +320,7 @@ def _as_wanted(folder: Path, spec: InputSpec, wanted: Wanted) -> InputSpec:
 def _random_network(folder: Path, meta: dict[str, Any], spec: InputSpec, provenance: Provenance) -> Backbone:
     """The bundle's network, its weights not yet loaded."""
     if meta["library"] == "timm":
-        prepare_torchvision()
-        import timm
+        timm = import_timm()
 
         net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
         return wrap_timm(net, spec, provenance, has_source=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.models.reference import OWN
-from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.torchvision_import import import_timm
 from headstart.models.weights import SAMPLE_TEXTS, SAMPLE_WEIGHTS, is_fetched
 
 
@@ -71,8 +71,7 @@ def list_models(query: str | None = None, everything: bool = False) -> list[dict
 
 
 def _timm_rows(known: set[str]) -> list[dict[str, Any]]:
-    prepare_torchvision()
-    import timm
+    timm = import_timm()
 
     rows = []
     for name in timm.list_pretrained():

@@ -17,7 +17,7 @@ from headstart.models.backbone import InputSpec, Provenance
 from headstart.models.from_transformers import open_transformers
 from headstart.models.hub import hub_answers, is_cached, is_hub_error, out_of_reach
 from headstart.models.reference import Reference
-from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.torchvision_import import import_timm
 from headstart.models.traced import Native, TracedBackbone
 from headstart.models.tracing import block_groups
 from headstart.models.wanted import Wanted
@@ -62,8 +62,7 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
 
 
 def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None) -> TracedBackbone:
-    prepare_torchvision()
-    import timm
+    timm = import_timm()
 
     _check_timm_name(name)
     pretrained = reference.kind == "timm" and not reference.scratch
@@ -192,7 +191,7 @@ def _timm_groups(net: Any, classifier: str | None) -> dict[str, object]:
 
 
 def _check_timm_name(name: str) -> None:
-    import timm
+    timm = import_timm()
 
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
@@ -211,7 +210,7 @@ def _check_timm_name(name: str) -> None:
 
 
 def _create_timm(name: str, arguments: dict[str, Any], pretrained: bool, reference: Reference, seed: int) -> Any:
-    import timm
+    timm = import_timm()
 
     logging.getLogger("timm").setLevel(logging.ERROR)
     config = timm.get_pretrained_cfg(name) if pretrained else None
@@ -295,8 +294,7 @@ def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], 
 @lru_cache(maxsize=1)
 def _sample_state(name: str) -> dict[str, Tensor]:
     """The tensors of a sample network, to be copied from: a run opens its network at many sizes."""
-    prepare_torchvision()
-    import timm
+    timm = import_timm()
 
     entry = sample_weights(name)
     wanted = timm.create_model(entry.architecture).state_dict()

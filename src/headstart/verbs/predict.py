@@ -18,7 +18,6 @@ from headstart.verbs.evaluation import calibrated, confidence, predicted
 from headstart.verbs.job import choose_device
 from headstart.verbs.mixture import mixed
 
-
 TEST_TIME = ("none", "tent", "tent-episodic")
 
 TEST_BATCH = 64
