@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from headstart.data.schema import missing
 from headstart.features.extract import Place
 from headstart.features.probe import as_outputs, fit_probe
 from headstart.features.screen import Screening
+from headstart.features.solved import remembered
 from headstart.inspect.classes import examine_classes
 from headstart.inspect.findings import Finding, Level, finding, ranked
-from headstart.inspect.labels import is_available, suspicious_labels
+from headstart.inspect.labels import Suspicion, is_available, suspicious_labels
 from headstart.inspect.neighbourhood import copies_between, distances_to_neighbours, outlying
 from headstart.inspect.shift import discriminate
 from headstart.measure import fit_temperature
@@ -157,7 +159,7 @@ def _copies(job: Job, measured: dict[str, Any]) -> list[Finding]:
 
 def _inputs(job: Job, size: int) -> list[Finding]:
     """Sizes and lengths against what the network takes."""
-    backbone = job.open(size)
+    backbone = job.frozen(size)
     if job.modality.name == "image":
         side = float(np.median(np.asarray(job.dataset.sizes).min(axis=1)))
         native = backbone.input_spec.native_size
@@ -227,13 +229,14 @@ def _labels(
     if len(classes) < 2:
         return [], []
     p = p[:, classes] / p[:, classes].sum(axis=1, keepdims=True)
-    doubt = suspicious_labels(numbers.reshape(-1), p)
+    numbers = numbers.reshape(-1)
+    doubt = _remembered_doubt(x[have], numbers, p)
     ids = [job.parts["train"].ids[int(i)] for i in have]
     measured["label_errors"] = {"estimate": len(doubt.issues), "of": len(have)}
     ordered = [ids[i] for i in doubt.order]
     if not len(doubt.issues):
         return [], ordered
-    share, right = len(doubt.issues) / len(have), float((p.argmax(axis=1) == numbers.reshape(-1)).mean())
+    share, right = len(doubt.issues) / len(have), float((p.argmax(axis=1) == numbers).mean())
     named = [ids[i] for i in doubt.issues]
     said = f"{len(named):,} of {len(have):,} training labels ({share:.1%}) are doubtful"
     if right < TRUSTED:
@@ -247,6 +250,16 @@ def _labels(
     todo = "Look at the samples named, the most doubtful first; never correct the test part by a model."
     level: Level = "note" if blamed < MOSTLY else "serious" if share > 0.05 else "worth a look"
     return [finding("labels", level, said + why, todo, named)], ordered
+
+
+def _remembered_doubt(x: Tensor, labels: np.ndarray, p: np.ndarray) -> Suspicion:
+    """Doubts about labels; read where the same were computed before, as importing cleanlab takes longer."""
+
+    def compute() -> dict[str, Any]:
+        return {name: torch.from_numpy(value.copy()) for name, value in vars(suspicious_labels(labels, p)).items()}
+
+    found = remembered("doubts about labels", x, [labels, p, version("cleanlab")], compute)
+    return Suspicion(**{name: value.numpy() for name, value in found.items()})
 
 
 def _outliers(job: Job, x: Tensor, measured: dict[str, Any]) -> list[Finding]:

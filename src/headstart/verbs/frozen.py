@@ -85,7 +85,7 @@ def run_screening(job: Job) -> Screening:
 
 def screened(job: Job) -> Screening:
     """What a probe's cross-validation says of every stage, grid and size of the network."""
-    own = job.open(None)
+    own = job.frozen(None)
     names = list(own.stages)
     if job.options.stage not in ("auto", "last", *names):
         raise ConfigError(
@@ -100,7 +100,7 @@ def screened(job: Job) -> Screening:
     progress().say(f"Screening {what}{at} on {len(job.screened)} samples")
 
     def open_at(size: int) -> tuple[Any, Any]:
-        backbone = own if size == spec.size else job.open(size)
+        backbone = own if size == spec.size else job.frozen(size)
         return backbone, job.reader_once(backbone)
 
     assignment = job.folds[torch.as_tensor(job.screened)]

@@ -76,6 +76,7 @@ class Job:
     engines: Engines = field(default_factory=Engines)
     training_dtype: torch.dtype = torch.float32
     _opened: dict[int | None, Backbone] = field(default_factory=dict)
+    _frozen: dict[int | None, Backbone] = field(default_factory=dict)
     _features: dict[tuple[int, str, str, Place], Tensor] = field(default_factory=dict)
 
     # -- steps -----------------------------------------------------------------------------------------------------
@@ -139,6 +140,15 @@ class Job:
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return backbone.to(self.device)
 
+    def frozen(self, size: int | None) -> Backbone:
+        """The run's network for passes that leave it as it is: one for all of them, where it is small."""
+        if size in self._frozen:
+            return self._frozen[size]
+        backbone = self.open(size)
+        if sum(p.nbytes for p in backbone.parameters()) <= MOST_KEPT:
+            self._frozen[size] = backbone
+        return backbone
+
     def _copy_of(self, size: int | None) -> Backbone:
         """A copy of the network as it was opened; one that is large is opened anew, to have it in memory once."""
         if self.module is not None:
@@ -189,7 +199,7 @@ class Job:
         """Features of the untrained network at these places; computed once while the process lives."""
         todo = [p for p in places if (size, part, view, p) not in self._features]
         if todo:
-            backbone = self.open(size)
+            backbone = self.frozen(size) if view == "plain" else self.open(size)
             if view == "mirror":
                 backbone.augmentations = {"mirror": Augmentation(flip=1.0)}
             found = extract(backbone, self.reader_once(backbone), part, todo, view, self.engines, self.samples)
