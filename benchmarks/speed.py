@@ -58,12 +58,11 @@ def frozen() -> dict[str, Any]:
     seconds = time.perf_counter() - start
     # The same engine's bare loop on ready-made tensors, and extraction with nothing read from disk.
     os.environ["HEADSTART_CACHE_LIMIT"] = "0"
-    from headstart.features.engines.prefix import begun
 
     batches = [b.views["plain"] for b in reader.sweep("train", backbone.batch_size(), labels=False)]
     candidate = next(iter(engines._chosen.values()))[0]
     engine = candidate.kind(backbone, [last], batches[0], candidate.dtype)
-    ready = [begun(backbone, b)[0] for b in batches]
+    ready = [engine.begin(b)[0] for b in batches]
     bare, whole = [], []
     for _ in range(3):
         again = time.perf_counter()

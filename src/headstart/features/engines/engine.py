@@ -41,18 +41,30 @@ class Engine(ABC):
     pays_from: float = 0.0
     """Seconds of remaining work from which it pays to convert the network for it and try."""
 
+    begins = False
+    """Whether pictures enter as bytes: scaling and normalising them is then part of what is compiled."""
+
     def __init__(
         self, backbone: Backbone, places: Sequence[Place], example: State, dtype: torch.dtype = torch.float32
     ) -> None:
         self.backbone, self.places, self.dtype = backbone, tuple(places), dtype
         self.device = next(backbone.parameters()).device
-        state, _ = begun(backbone, {k: v.to(self.device) for k, v in example.items()})
-        self.prefix = Prefix(backbone, places, list(state))
+        self._as_bytes = self.begins and set(example) == {"x"} and example["x"].dtype == torch.uint8
+        state, _ = self.begin(example)
+        self.prefix = Prefix(backbone, places, list(state), begins=self._as_bytes)
         with torch.inference_mode():
             self.prepare(state)
 
     def prepare(self, state: State) -> None:  # noqa: B027  nothing to prepare is a valid answer
         """Convert and compile for states like this one."""
+
+    def begin(self, inputs: State) -> tuple[State, Tensor | None]:
+        """What `compute` takes of a collated batch, and which sample each row belongs to where there are several."""
+        inputs = {k: v.to(self.device) for k, v in inputs.items()}
+        if not self._as_bytes:
+            return begun(self.backbone, inputs)
+        x = inputs["x"]
+        return {"x": x.expand(-1, self.backbone.input_spec.channels, -1, -1) if x.shape[1] == 1 else x}, None
 
     @abstractmethod
     def compute(self, state: State) -> Sequence[Tensor]:
@@ -71,7 +83,7 @@ class Engine(ABC):
     @torch.inference_mode()
     def run(self, inputs: State) -> dict[Place, Tensor]:
         """A collated batch -> place -> (B, D) float32 on the CPU."""
-        state, rows = begun(self.backbone, {k: v.to(self.device) for k, v in inputs.items()})
+        state, rows = self.begin(inputs)
         made = [x.float().cpu() for x in self.compute(state)]
         if rows is not None:
             made = [mean_of_rows(x, {"rows": rows.cpu()}) for x in made]

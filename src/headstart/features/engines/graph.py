@@ -59,10 +59,9 @@ def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) ->
 
     try:
         with quiet(logging.ERROR), torch.no_grad():
-            example = tuple(state.values())
-            # Traced here, unchecked and frozen: by itself OpenVINO traces a second time to compare, and reads thousands
-            # of attributes one by one. The choice of an engine compares features, which says more.
-            traced = torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
+            # Two rows say as much as a batch: its size is left open below.
+            example = tuple(x[:2] for x in state.values())
+            traced = _traced(module.eval(), example)
             model = ov.convert_model(traced, example_input=example)
             lengthy = "mask" in state
             model.reshape({i: ov.PartialShape(_openvino_shape(x, lengthy)) for i, x in enumerate(state.values())})
@@ -73,6 +72,22 @@ def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) ->
     except Exception as error:  # its front end raises whatever tracing raises
         raise EngineError(f"OpenVINO cannot convert it: {first_line(error)}") from error
     return model
+
+
+def _traced(module: nn.Module, example: tuple[torch.Tensor, ...]) -> Any:
+    """As a function whose weights are constants, unchecked.
+
+    By itself OpenVINO traces a second time to compare, and reads thousands of attributes of a traced module one by one.
+    The choice of an engine compares features, which says more.
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    for p in trained:  # what requires a gradient cannot be a constant
+        p.requires_grad_(False)
+    try:
+        return torch.jit.trace(lambda *tensors: module(*tensors), example, check_trace=False)
+    finally:
+        for p in trained:
+            p.requires_grad_(True)
 
 
 def _dynamic(x: torch.Tensor, lengthy: bool) -> dict[int, Any]:

@@ -33,6 +33,7 @@ class OpenVino(Engine):
 
     name = "openvino"
     pays_from = 6.0
+    begins = True
 
     @classmethod
     def formats(cls, device: torch.device) -> tuple[torch.dtype, ...]:

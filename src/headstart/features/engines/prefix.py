@@ -17,7 +17,7 @@ ROWS = "rows"
 
 
 class Prefix(nn.Module):
-    """Begun inputs -> pooled features at places.
+    """Begun inputs (with `begins`, inputs as they are collated) -> pooled features at places.
 
     Parameters
     ----------
@@ -29,17 +29,20 @@ class Prefix(nn.Module):
         Names of the tensors of the state, in the order in which `forward` takes them.
     """
 
-    def __init__(self, backbone: Backbone, places: Sequence[Place], keys: Sequence[str]) -> None:
+    def __init__(self, backbone: Backbone, places: Sequence[Place], keys: Sequence[str], begins: bool = False) -> None:
         super().__init__()
         self.backbone = backbone.eval()
         self.places = tuple(places)
         self.keys = tuple(keys)
+        self.begins = begins
         names = list(backbone.stages)
         self.deepest = max((stage for stage, _ in places), key=names.index)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """(B, D) float32 for each place."""
         state: State = dict(zip(self.keys, tensors, strict=True))
+        if self.begins:
+            state = self.backbone.begin(state)
         made: dict[Place, Tensor] = {}
         for name, state in self.backbone.walk(state, upto=self.deepest):  # noqa: B020
             for place in self.places:
