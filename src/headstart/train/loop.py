@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,10 @@ from headstart.models.model import Model
 from headstart.store.tensors import load_tree, save_tree
 from headstart.train.averaging import restore
 from headstart.train.batch import Batch, Feed, Terms
+from headstart.train.folding import folded_norms
 from headstart.train.modes import set_train_mode
 from headstart.train.objective import Context, joint_losses
+from headstart.train.phase import Phase
 from headstart.train.phase_state import PhaseState
 from headstart.train.precision import autocast, norms_in_float32
 from headstart.train.reader import Reader
@@ -108,11 +110,16 @@ class Trainer:
                 for objective in work.objectives:
                     objective.prepare(self.ctx)
         total = state.clock.steps_per_epoch * min(phase.epochs, phase.stop_after or phase.epochs)
-        with progress().task(f"{self.settings.name} {phase.name}".strip(), total) as advance:
+        name = f"{self.settings.name} {phase.name}".strip()
+        with self._folded(phase), progress().task(name, total) as advance:
             advance(state.clock.step)
             while state.clock.epoch < min(phase.epochs, phase.stop_after or phase.epochs) and not state.done:
                 self._run_epoch(state, advance)
         state.keep_weights()
+
+    def _folded(self, phase: Phase) -> AbstractContextManager[object]:
+        whole = self.settings.dtype == torch.float32 and phase.bn == "freeze"
+        return folded_norms(self.model.backbone) if whole else nullcontext()
 
     # -- an epoch -----------------------------------------------------------------------------------------------
 
