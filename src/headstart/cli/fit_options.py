@@ -96,6 +96,7 @@ ROWS = (
     Row("guard", STRATEGY, "HOW", "Fall back on a better baseline: quick, full (with scratch) or off.", "quick"),
     Row("blend", STRATEGY, "", "Blend with a model without a network, where that pays.", "with auto", bool),
     Row("interpolate", STRATEGY, "", "Average weights with the probe's, where that pays.", "with auto", bool),
+    Row("architecture", TASKS, "NAME", "How tasks share: `headstart methods --kind architecture`; mmoe:8.", "hard"),
     Row("balance", TASKS, "NAME", "How tasks count: see `headstart methods --kind balancing`; fixed:1,2,...", "equal"),
     Row("baselines", TASKS, "HOW", "What sharing is held against: quick (probes) or full (models too).", "quick"),
     Row("task_rule", TASKS, "RULE", "What validation decides by: mean, worst, or a task's name.", "mean"),

@@ -435,6 +435,7 @@ class Sharing(_Part):
 
     part: str = "test"
     architecture: str = ""
+    how: str = ""
     balance: str = ""
     rule: str = ""
     sampling: str | None = None

@@ -20,6 +20,7 @@ from headstart.features.engines.graph import to_onnx, to_openvino
 from headstart.models.backbone import Backbone, State
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.models.model import Model
+from headstart.multitask import architectures  # noqa: F401  registers what a bundle may name
 from headstart.store.atomic import write_bytes, write_json
 
 FORMATS = {"onnx": "onnxruntime", "openvino": "openvino"}

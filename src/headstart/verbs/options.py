@@ -92,6 +92,10 @@ class FitOptions(BaseModel):
     )
 
     # several tasks
+    architecture: str = Field(
+        "hard",
+        description="how tasks share the network: `headstart methods --kind architecture`; branching:STAGE, mmoe:8",
+    )
     balance: str = Field("equal", description="how tasks count: `headstart methods --kind balancing`, or fixed:1,2,...")
     baselines: Literal["quick", "full"] = Field(
         "quick", description="what sharing is held against: each task's probe, or a fine-tuned model of its own, too"

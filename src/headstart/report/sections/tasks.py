@@ -34,6 +34,8 @@ def tasks_headline(run: RunFolder) -> dict[str, Any]:
             "better": "Higher is better.",
         }
     facts = [("Tasks", count(len(names))), ("Balancing", report.sharing.balance)]
+    if report.sharing.architecture:
+        facts.insert(1, ("Sharing", report.sharing.architecture))
     if report.cost.seconds is not None:
         facts.append(("Time", duration(report.cost.seconds)))
     weights = report.cost.parameters
@@ -63,6 +65,7 @@ def tasks(run: RunFolder) -> Section:
         "part": PARTS.get(sharing.part, sharing.part).lower(),
         "rule": sharing.rule,
         "balance": sharing.balance,
+        "shares": sharing.how,
         "sampling": sharing.sampling,
         "delta_m": _change(sharing.delta_m),
         "rows": [_row(task, sharing.part) for task in report.tasks],

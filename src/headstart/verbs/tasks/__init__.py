@@ -3,8 +3,8 @@
 The steps, each kept in the run folder as it ends:
 
 1. screen every task's stages; agree on one place; solve a probe per task there, and at its own best place;
-2. train one network with a head per task from these probes (hard sharing; `--strategy`, `--balance`, `--sampling`);
-   validation chooses by a rule across tasks (`--task-rule`);
+2. train one network with a head per task from these probes (`--architecture`, `--strategy`, `--balance`,
+   `--sampling`); validation chooses by a rule across tasks (`--task-rule`);
 3. single-task baselines: each task's probe, and a fine-tuned model of its own where sharing is in doubt, or always
    (`--baselines full`);
 4. per task: is it better off shared? One that is not is given its own model;
@@ -25,7 +25,7 @@ from headstart.verbs.job import Job
 from headstart.verbs.model_choice import several
 from headstart.verbs.run import Run
 from headstart.verbs.tasks.finish import TasksResult, finish
-from headstart.verbs.tasks.model import balancer_of
+from headstart.verbs.tasks.model import check_architecture
 from headstart.verbs.tasks.rule import check_rule
 from headstart.verbs.tasks.shared import run_shared
 from headstart.verbs.tasks.sharing import judge_sharing, run_alone
@@ -48,11 +48,11 @@ def fit_tasks(job: Job, asked: str) -> Run:
     start = time.monotonic()
     views = task_jobs(job)
     check_rule(job.options.task_rule, views)
-    balancer_of(job.options.balance, len(views))
     if several(asked) or asked == "auto":
         raise ConfigError("Networks are not compared for several tasks.", "Name one with --model.")
     if "text" in get("strategy", "lp-ft" if job.options.strategy == "auto" else job.options.strategy).needs:
         raise ConfigError(f"The strategy {job.options.strategy!r} is for one task.", "Use lp-ft, full or probe.")
+    check_architecture(job, list(views))
     reasons: list[str] = []
     starts = run_starts(job, views, reasons)
     mirror = mirrors(views, starts, reasons)

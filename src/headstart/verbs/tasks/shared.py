@@ -20,7 +20,6 @@ from headstart.core.progress import progress
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Supervised
 from headstart.models.model import Model
-from headstart.multitask import Balanced
 from headstart.store.runfolder import JsonLines
 from headstart.store.tensors import save_tree
 from headstart.train.inference import outputs
@@ -41,7 +40,7 @@ from headstart.verbs.job import Job
 from headstart.verbs.judging import judged_rarely
 from headstart.verbs.prefix import with_kept_prefix
 from headstart.verbs.tasks.judge import TasksJudge, fold_answers, latest_of_the_best, value_of
-from headstart.verbs.tasks.model import NAME, balancer_of, build_shared, weights_of
+from headstart.verbs.tasks.model import NAME, build_shared, update_of, weights_of, with_sharing
 from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
 
@@ -155,7 +154,8 @@ class _Training:
         options = chosen_options(job)
         situation = Situation(stage_sizes(backbone), backbone.family, len(job.parts["train"]), options, job.pretrained)
         asked = "lp-ft" if job.options.strategy == "auto" else job.options.strategy
-        return replace(make_strategy(asked, situation), name=NAME)
+        strategy = replace(make_strategy(asked, situation), name=NAME)
+        return with_sharing(strategy, build_shared(job, self.views, self.starts, "random"))
 
     def _prepared(self, strategy: Strategy) -> Strategy:
         """Number format, rates that do not blow up, and kept activations: as of a single task."""
@@ -197,7 +197,7 @@ class _Training:
         temperature = rules[options.sampling] if isinstance(options.sampling, str) else options.sampling
         order = "length" if model.backbone.by_length else "shuffle"
         objective = Supervised(tasks, loss_of([*self.views.values()], phase), view, order, temperature)  # type: ignore[arg-type]
-        return Work(phase, [objective], Balanced(balancer_of(options.balance, len(tasks)), watch=WATCH))
+        return Work(phase, [objective], update_of(self.job, model, WATCH))
 
     def _run(
         self, strategy: Strategy, fold: int | None, held_out: str | None = None

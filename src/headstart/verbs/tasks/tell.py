@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.core.registry import get
 from headstart.measure.multitask import delta_m
 from headstart.models.model import Model
+from headstart.multitask.architectures import HARD
 from headstart.verbs.evaluation import calibrated, confusion, metrics_of, per_class
 from headstart.verbs.job import SPEED, Job
 from headstart.verbs.mixture import constant_outputs
@@ -58,7 +60,8 @@ def report_of(
         "tasks": [_task(result, name, judged, metrics[name], deltas[name], part) for name in result.views],
         "sharing": {
             "part": part,
-            "architecture": "hard",
+            "architecture": job.options.architecture,
+            "how": _how(model),
             "balance": job.options.balance,
             "rule": job.options.task_rule,
             "sampling": job.options.sampling if job.dataset.origins is not None else None,
@@ -74,6 +77,15 @@ def report_of(
         "versions": versions(),
         "notes": [n for n in job.notes.as_json() if n["topic"] == SPEED],
     }
+
+
+def _how(model: Model) -> str:
+    """How the tasks share the network, in words."""
+    name = HARD if model.recipe is None else model.recipe["architecture"]
+    words = get("architecture", name).summary.removesuffix("; the default")
+    common = getattr(model, "common", None)
+    apart = common is not None and common != list(model.backbone.stages)[-1]
+    return f"{words} (they part after {common})" if apart else words
 
 
 def _deltas(result: TasksResult, final: Mapping[str, Judged]) -> dict[str, float]:
