@@ -74,7 +74,8 @@ def series(root: Path, count: int = 28) -> Path:
 
 def quick(shapes: ModuleType, **options: Any) -> dict[str, Any]:
     common = {"labels": "kind,bright", "image": "file", "augment": "none", "precision": "float32", "lr": 1e-3}
-    return {**shapes.QUICK, **common, "guard": "off", **options}
+    # Of a single step the rate would be zero.
+    return {**shapes.QUICK, **common, "guard": "off", "epochs": 2, "batch_size": 8, **options}
 
 
 def opened(name: str) -> Backbone:
@@ -169,7 +170,14 @@ def test_fit_predicts_what_it_says(architecture: str, shapes: ModuleType, tmp_pa
 @pytest.mark.parametrize("family", ["rnn", "transformer"])
 def test_fit_on_other_families(architecture: str, family: str, shapes: ModuleType, tmp_path: Path) -> None:
     if family == "rnn":
-        gru = {"model": "scratch:gru", "arch": "layers=2,width=8", "epochs": 1, "lr": 1e-3, "precision": "float32"}
+        gru: dict[str, Any] = {
+            "model": "scratch:gru",
+            "arch": "layers=2,width=8",
+            "epochs": 2,
+            "batch_size": 8,
+            "lr": 1e-3,
+            "precision": "float32",
+        }
         of = {"series": "a,b", "id": "id", "time": "time", "labels": "kind,level:regression", "guard": "off"}
         run = hs.fit(series(tmp_path), **gru, **of, architecture=architecture)
     else:

@@ -441,6 +441,7 @@ class Sharing(_Part):
     sampling: str | None = None
     delta_m: float | None = None
     own: list[str] = []
+    branches: dict[str, str] = {}
     cosines: list[CosineRow] = []
 
 

@@ -44,6 +44,9 @@ def tasks_headline(run: RunFolder) -> dict[str, Any]:
     ending = "All of them share one network."
     if own:
         ending = f"{', '.join(own)} {'has a model of its own' if len(own) == 1 else 'have models of their own'}."
+    if report.sharing.branches:
+        grown = [f"{name} has a branch of its own after {after}" for name, after in report.sharing.branches.items()]
+        ending = f"{', '.join(grown)}. {ending if own else ''}".strip()
     return {
         "name": report.name or run.path.name,
         "sentence": f"{report.model.reference} learned {len(names)} tasks at once ({', '.join(names)}) "

@@ -7,7 +7,7 @@ The steps, each kept in the run folder as it ends:
    `--sampling`); validation chooses by a rule across tasks (`--task-rule`);
 3. single-task baselines: each task's probe, and a fine-tuned model of its own where sharing is in doubt, or always
    (`--baselines full`);
-4. per task: is it better off shared? One that is not is given its own model;
+4. per task: is it better off shared? One that is not is given a branch of its own, or else its own model;
 5. read the test part, once; write the bundle and the report.
 
 Not done yet for several tasks: choosing among networks (`--model auto`), several seeds, blending with a linear model
@@ -24,6 +24,7 @@ from headstart.core.registry import get
 from headstart.verbs.job import Job
 from headstart.verbs.model_choice import several
 from headstart.verbs.run import Run
+from headstart.verbs.tasks.branch import run_branches
 from headstart.verbs.tasks.finish import TasksResult, finish
 from headstart.verbs.tasks.model import check_architecture
 from headstart.verbs.tasks.rule import check_rule
@@ -60,7 +61,10 @@ def fit_tasks(job: Job, asked: str) -> Run:
     reasons += shared.notes
     alone = run_alone(job, views, starts, shared, mirror, reasons)
     verdicts = judge_sharing(views, shared, alone, job.options.guard != "off")
+    branches = run_branches(job, views, starts, shared, alone, verdicts, mirror)
     for verdict in verdicts.values():
         progress().say(f"- {verdict.text}")
-    finish(job, TasksResult(views, starts, shared, alone, verdicts, reasons), start)
+    for branch in branches.values():
+        reasons += branch.trained.notes
+    finish(job, TasksResult(views, starts, shared, alone, verdicts, branches, reasons), start)
     return Run(job.folder.path)

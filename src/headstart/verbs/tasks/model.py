@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from headstart.core.errors import ConfigError
 from headstart.core.seeding import derive
+from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
 from headstart.multitask import Balanced, make_architecture, make_balancer, read_architecture
 from headstart.multitask.architectures import HARD, Architecture
@@ -100,9 +102,17 @@ def _with_sharing(phase: Phase, model: Architecture) -> Phase:
     return replace(phase, rates=rates)
 
 
-def weights_of(job: Job) -> Path:
-    """The file of its trained weights."""
-    return job.folder.steps / f"{NAME}-weights.safetensors"
+def weights_of(job: Job, name: str = NAME) -> Path:
+    """The file of a step's trained weights."""
+    return job.folder.steps / f"{name}-weights.safetensors"
+
+
+def prefix_tensors(backbone: Backbone, after: str) -> dict[str, Tensor]:
+    """Name -> tensor, as the network's own state has it, of the stages up to `after`."""
+    names = list(backbone.stages)
+    stages = [backbone.stages[name] for name in names[: names.index(after) + 1]]
+    inside = {t.data_ptr() for stage in stages for t in (*stage.parameters(), *stage.buffers())}
+    return {name: tensor for name, tensor in backbone.state_dict().items() if tensor.data_ptr() in inside}
 
 
 def load_shared(job: Job, views: Mapping[str, TaskJob], starts: Mapping[str, Start], head: str) -> Model:
