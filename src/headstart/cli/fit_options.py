@@ -100,6 +100,7 @@ ROWS = (
     Row("balance", TASKS, "NAME", "How tasks count: see `headstart methods --kind balancing`; fixed:1,2,...", "equal"),
     Row("baselines", TASKS, "HOW", "What sharing is held against: quick (probes) or full (models too).", "quick"),
     Row("task_rule", TASKS, "RULE", "What validation decides by: mean, worst, or a task's name.", "mean"),
+    Row("tradeoff", TASKS, "", "Draw what two or three tasks reach at other weights.", "no", bool),
     Row("sampling", TASKS, "HOW", "Of several data sets: proportion, equal, or a temperature.", "proportion"),
     Row("seed", RUN, "N", "Seed of everything but the split.", "0", int),
     Row("seeds", RUN, "K", "Fits, with seeds N, N + 1, ...; the best by validation is kept.", "1", int),

@@ -101,6 +101,7 @@ class FitOptions(BaseModel):
         "quick", description="what sharing is held against: each task's probe, or a fine-tuned model of its own, too"
     )
     task_rule: str = Field("mean", description="what choices on validation follow: mean, worst, or a task's name")
+    tradeoff: bool = Field(False, description="draw what two or three tasks reach at other weights")
     sampling: Annotated[float, Field(gt=0)] | Literal["proportion", "equal"] = Field(
         "proportion", description="of several data sets: proportion, equal, or a temperature"
     )

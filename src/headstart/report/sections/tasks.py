@@ -6,9 +6,10 @@ from itertools import combinations
 from typing import Any
 
 from headstart.report.figures.palette import GREEN, GREY, VERMILLION
+from headstart.report.figures.tradeoff import tradeoff_figure
 from headstart.report.folder import RunFolder
 from headstart.report.formats import NONE, count, duration, estimate, interval, number, short_count
-from headstart.report.schema import CosineRow, Estimate, TaskRow
+from headstart.report.schema import CosineRow, Estimate, TaskRow, Tradeoff
 from headstart.report.sections.section import Section
 from headstart.report.words import PARTS, STATUSES, UNFINISHED, inputs_name, metric_words
 
@@ -74,6 +75,7 @@ def tasks(run: RunFolder) -> Section:
         "rows": [_row(task, sharing.part) for task in report.tasks],
         "metrics": [_metrics(task) for task in report.tasks],
         "cosines": _cosines([task.name for task in report.tasks], sharing.cosines),
+        "tradeoff": _tradeoff(report.tasks, report.tradeoff),
         "reasons": report.strategy.reasons,
     }
     return Section("result", "The tasks", "tasks.html", values)
@@ -148,6 +150,21 @@ def _cosines(names: list[str], rows: list[CosineRow]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _tradeoff(tasks: list[TaskRow], found: Tradeoff | None) -> dict[str, Any] | None:
+    """The picture, and what was done for it."""
+    if found is None:
+        return None
+    figure = tradeoff_figure(found, {task.name: metric_words(task.metric) for task in tasks}, "tradeoff")
+    if figure is None:
+        return None
+    return {
+        "figure": figure,
+        "samples": count(found.samples),
+        "epochs": count(found.epochs),
+        "after": found.after,
+    }
 
 
 def _change(value: float | None) -> str:

@@ -31,6 +31,7 @@ from headstart.verbs.tasks.rule import check_rule
 from headstart.verbs.tasks.shared import run_shared
 from headstart.verbs.tasks.sharing import judge_sharing, run_alone
 from headstart.verbs.tasks.starts import mirrors, run_starts
+from headstart.verbs.tasks.tradeoff import check_tradeoff, run_tradeoff
 from headstart.verbs.tasks.view import task_jobs
 
 __all__ = ["fit_tasks"]
@@ -54,6 +55,7 @@ def fit_tasks(job: Job, asked: str) -> Run:
     if "text" in get("strategy", "lp-ft" if job.options.strategy == "auto" else job.options.strategy).needs:
         raise ConfigError(f"The strategy {job.options.strategy!r} is for one task.", "Use lp-ft, full or probe.")
     check_architecture(job, list(views))
+    check_tradeoff(job, list(views))
     reasons: list[str] = []
     starts = run_starts(job, views, reasons)
     mirror = mirrors(views, starts, reasons)
@@ -66,5 +68,6 @@ def fit_tasks(job: Job, asked: str) -> Run:
         progress().say(f"- {verdict.text}")
     for branch in branches.values():
         reasons += branch.trained.notes
-    finish(job, TasksResult(views, starts, shared, alone, verdicts, branches, reasons), start)
+    tradeoff = run_tradeoff(job, views, starts, shared)
+    finish(job, TasksResult(views, starts, shared, alone, verdicts, branches, tradeoff, reasons), start)
     return Run(job.folder.path)

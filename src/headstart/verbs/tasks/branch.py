@@ -53,8 +53,11 @@ def place_of(job: Job, starts: Mapping[str, Start]) -> str | None:
 
     Architectures other than hard sharing give tasks something of their own already.
     """
-    if job.options.architecture != HARD:
-        return None
+    return middle_of(job, starts) if job.options.architecture == HARD else None
+
+
+def middle_of(job: Job, starts: Mapping[str, Start]) -> str | None:
+    """The stage nearest to the middle of the shared network from which it can be resumed; None where none is."""
     first = next(iter(starts.values())).shared
     backbone = job.open(first.size, end_at=first.stage)
     after = chosen_cut(backbone, MIDDLE) if backbone.cuts else None

@@ -39,6 +39,7 @@ class TasksResult:
     alone: Mapping[str, Alone]
     verdicts: Mapping[str, Verdict]
     branches: Mapping[str, Branch]
+    tradeoff: dict[str, Any] | None
     reasons: list[str]
 
 

@@ -72,6 +72,7 @@ def report_of(
             "branches": branches,
             "cosines": as_rows(result.shared.cosines),
         },
+        "tradeoff": result.tradeoff,
         "cost": cost_of(job, model, seconds, result.shared.trained, job.precision_of("shared")),
         "seeds": [job.options.seed],
         "split_seed": job.options.split_seed,
