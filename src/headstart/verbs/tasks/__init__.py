@@ -10,28 +10,24 @@ The steps, each kept in the run folder as it ends:
 4. per task: is it better off shared? One that is not is given a branch of its own, or else its own model;
 5. read the test part, once; write the bundle and the report.
 
-Not done yet for several tasks: choosing among networks (`--model auto`), several seeds, blending with a linear model
-without a network, `--guard full`, `--dry-run`, and other architectures than hard sharing.
+What is there for one task only is refused (`check`): choosing among networks, several seeds, a budget, `--guard full`,
+`--curve full`, blending with a linear model without a network, `--lr find` and `--reinit`.
 """
 
 from __future__ import annotations
 
 import time
 
-from headstart.core.errors import ConfigError
 from headstart.core.progress import progress
-from headstart.core.registry import get
 from headstart.verbs.job import Job
-from headstart.verbs.model_choice import several
 from headstart.verbs.run import Run
 from headstart.verbs.tasks.branch import run_branches
+from headstart.verbs.tasks.check import check_tasks
 from headstart.verbs.tasks.finish import TasksResult, finish
-from headstart.verbs.tasks.model import check_architecture
-from headstart.verbs.tasks.rule import check_rule
 from headstart.verbs.tasks.shared import run_shared
 from headstart.verbs.tasks.sharing import judge_sharing, run_alone
 from headstart.verbs.tasks.starts import mirrors, run_starts
-from headstart.verbs.tasks.tradeoff import check_tradeoff, run_tradeoff
+from headstart.verbs.tasks.tradeoff import run_tradeoff
 from headstart.verbs.tasks.view import task_jobs
 
 __all__ = ["fit_tasks"]
@@ -49,13 +45,7 @@ def fit_tasks(job: Job, asked: str) -> Run:
     """
     start = time.monotonic()
     views = task_jobs(job)
-    check_rule(job.options.task_rule, views)
-    if several(asked) or asked == "auto":
-        raise ConfigError("Networks are not compared for several tasks.", "Name one with --model.")
-    if "text" in get("strategy", "lp-ft" if job.options.strategy == "auto" else job.options.strategy).needs:
-        raise ConfigError(f"The strategy {job.options.strategy!r} is for one task.", "Use lp-ft, full or probe.")
-    check_architecture(job, list(views))
-    check_tradeoff(job, list(views))
+    check_tasks(job, views, asked)
     reasons: list[str] = []
     starts = run_starts(job, views, reasons)
     mirror = mirrors(views, starts, reasons)
