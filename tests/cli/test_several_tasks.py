@@ -39,8 +39,16 @@ def test_a_dry_run_is_printed_by_task(capsys: pytest.CaptureFixture[str]) -> Non
     step = {"name": "shared model", "detail": "lp-ft, mmoe: 8 epochs", "seconds": 41.0}
     print_estimate(
         {
-            **{"data": {"name": "people", "parts": {"train": 1300}}, "model": "small", "size": 96, "size_unit": "px"},
-            **{"device": "cpu", "plan": [step], "seconds": 41, "memory_mb": 900, "disk_mb": 20, "tasks": tasks},
+            "data": {"name": "people", "parts": {"train": 1300}},
+            "model": "small",
+            "size": 96,
+            "size_unit": "px",
+            "device": "cpu",
+            "plan": [step],
+            "seconds": 41,
+            "memory_mb": 900,
+            "disk_mb": 20,
+            "tasks": tasks,
         }
     )
     said = capsys.readouterr().out

@@ -209,8 +209,6 @@ def test_a_part_without_a_label_of_a_task_is_refused(shapes: ModuleType, tmp_pat
 
 
 def test_other_verbs_say_that_they_take_one_task(run: hs.Run) -> None:
-    with pytest.raises(ConfigError, match="cannot be exported"):
-        hs.export(run.path)
     with pytest.raises(DataError, match="several tasks"):
         hs.compare([run.path, run.path])
     with pytest.raises(ConfigError, match="for `fit` only"):
