@@ -196,6 +196,17 @@ def test_options_that_do_not_fit_are_refused(
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("option", [{"architecture": "mmoe"}, {"tradeoff": True}])
+def test_what_is_for_several_tasks_is_refused_for_one(
+    option: dict[str, Any], shapes: ModuleType, tmp_path: Path
+) -> None:
+    table = people(shapes, tmp_path, 8)
+    for verb in (hs.fit, estimate):
+        with pytest.raises(ConfigError, match="is for several tasks; these data have one"):
+            verb(table, **quick(shapes, label="kind", image="file", **option))
+    assert not Path("runs").exists()
+
+
 def test_a_part_without_a_label_of_a_task_is_refused(shapes: ModuleType, tmp_path: Path) -> None:
     table = people(shapes, tmp_path, 12)
     frame = pd.read_csv(table)

@@ -42,11 +42,14 @@ def estimate(data: Any, **options: Any) -> dict[str, Any]:
     HeadstartError
         What `fit` would refuse.
     """
+    from headstart.verbs.tasks.check import check_one
+
     checked = make_options(options)
     with tempfile.TemporaryDirectory() as scratch:
         job = open_job(RunFolder(Path(scratch)), checked, data, several=True)
         if len(job.dataset.schema.tasks) > 1:
             return _of_tasks(job, checked.model)
+        check_one(checked)
         return _times(plan(job), checked.seeds, job.pretrained)
 
 

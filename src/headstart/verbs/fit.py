@@ -40,7 +40,7 @@ from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, named_paths, tidy
 from headstart.verbs.scratch import run_scratch
 from headstart.verbs.tasks import fit_tasks
-from headstart.verbs.tasks.check import check_absent
+from headstart.verbs.tasks.check import check_absent, check_one
 from headstart.verbs.tuned_curve import tuned_curve
 from headstart.verbs.writing import Result, finish
 
@@ -101,6 +101,7 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         _write_data(job)
         if len(job.dataset.schema.tasks) > 1:
             return fit_tasks(job, checked.model)
+        check_one(checked)
         job, reasons = with_chosen_model(job, checked.model)
         announce(job)
         return _run(job, reasons)

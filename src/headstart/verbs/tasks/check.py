@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from headstart.core.errors import ConfigError
 from headstart.core.registry import get
+from headstart.multitask.architectures import HARD
 from headstart.verbs.job import Job
 from headstart.verbs.model_choice import several
 from headstart.verbs.options import FitOptions
@@ -32,6 +33,22 @@ def check_tasks(job: Job, views: Mapping[str, TaskJob], asked: str) -> None:
     check_rule(job.options.task_rule, views)
     check_architecture(job, list(views))
     check_tradeoff(job, list(views))
+
+
+def check_one(options: FitOptions) -> None:
+    """Refuse what one task alone cannot have.
+
+    Raises
+    ------
+    ConfigError
+        For an architecture that shares a network, or a trade-off.
+    """
+    for there, name in ((options.architecture != HARD, "--architecture"), (options.tradeoff, "--tradeoff")):
+        if there:
+            raise ConfigError(
+                f"{name} is for several tasks; these data have one.",
+                "Name their columns with --labels, or leave it out.",
+            )
 
 
 def check_absent(options: FitOptions, asked: str = "") -> None:
