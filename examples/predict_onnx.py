@@ -3,7 +3,8 @@
     headstart export RUN --out exported/
     python examples/predict_onnx.py exported/ photo1.jpg photo2.png
 
-Prints one line per picture: file, class, probability. Texts work the same way, with `tokenizers` beside:
+Prints one line per picture: file, class, probability; of several tasks the task comes second. Texts work the same way,
+with `tokenizers` beside:
 
     python examples/predict_onnx.py exported/ "a sentence" "another one"
 """
@@ -56,11 +57,12 @@ def main(folder, *given):
         inputs = {"x": np.stack([picture(path, about) for path in given])}
     else:
         inputs = tokens(list(given), folder)
-    (outputs,) = session.run(None, inputs)
-    classes = about["task"]["classes"]
-    for name, row in zip(given, outputs, strict=True):
-        best = int(row.argmax())
-        print(f"{name}\t{classes[best] if classes else ''}\t{row[best]:.6f}")
+    for output in about["outputs"]:
+        (rows,) = session.run([output["name"]], inputs)
+        of = f"{output['task']}\t" if len(about["outputs"]) > 1 else ""
+        for name, row in zip(given, rows, strict=True):
+            best = int(row.argmax())
+            print(f"{name}\t{of}{output['classes'][best] if output['classes'] else ''}\t{row[best]:.6f}")
 
 
 if __name__ == "__main__":

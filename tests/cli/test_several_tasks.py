@@ -27,3 +27,31 @@ def test_data_sets_are_named_with_repeated_options(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(app, ["one.csv", "--data", "a=one.csv"])
     assert isinstance(result.exception, ConfigError)
     assert "named twice" in str(result.exception)
+
+
+def test_a_dry_run_is_printed_by_task(capsys: pytest.CaptureFixture[str]) -> None:
+    from headstart.cli.outcome import print_estimate
+
+    tasks = {
+        "age": {"kind": "regression", "labelled": {"train": 1200, "test": 200}},
+        "hat": {"kind": "single-label", "labelled": {"train": 90}},
+    }
+    step = {"name": "shared model", "detail": "lp-ft, mmoe: 8 epochs", "seconds": 41.0}
+    print_estimate(
+        {
+            "data": {"name": "people", "parts": {"train": 1300}},
+            "model": "small",
+            "size": 96,
+            "size_unit": "px",
+            "device": "cpu",
+            "plan": [step],
+            "seconds": 41,
+            "memory_mb": 900,
+            "disk_mb": 20,
+            "tasks": tasks,
+        }
+    )
+    said = capsys.readouterr().out
+    assert "age: regression, 1,200 labelled for training" in said
+    assert "hat: single-label, 90 labelled" in said
+    assert "lp-ft, mmoe: 8 epochs" in said

@@ -18,8 +18,11 @@ from headstart.core.errors import ConfigError, DataError
 from headstart.data.schema import Task
 from headstart.measure import find_metric
 from headstart.models.bundle import load_bundle
+from headstart.models.opening import open_model
+from headstart.models.wanted import Wanted
 from headstart.verbs.estimate import estimate
 from headstart.verbs.tasks.model import balancer_of
+from headstart.verbs.tasks.plan import passes_of
 from headstart.verbs.tasks.rule import changes, rule_value
 from headstart.verbs.tasks.sharing import PROBE, SHARED, TUNED, Alone, judge_sharing
 
@@ -175,6 +178,13 @@ def test_several_data_sets_with_tasks_of_their_own(shapes: ModuleType, tmp_path:
         ({"balance": "fixed:a,b"}, "weights are numbers"),
         ({"model": "auto"}, "not compared for several tasks"),
         ({"metric": "f2"}, "no metric 'f2'"),
+        ({"seeds": 2}, "fitted with one seed"),
+        ({"budget": "5m"}, "--budget is for one task"),
+        ({"guard": "full"}, "--guard full is for one task"),
+        ({"curve": "full"}, "--curve full is for one task"),
+        ({"blend": True}, "--blend is for one task"),
+        ({"lr": "find"}, "--lr find is for one task"),
+        ({"reinit": 1}, "--reinit is for one task"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -183,6 +193,17 @@ def test_options_that_do_not_fit_are_refused(
     table = people(shapes, tmp_path, 8)
     with pytest.raises(ConfigError, match=said):
         hs.fit(table, **quick(shapes, labels="kind,even:single-label", image="file") | options)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("option", [{"architecture": "mmoe"}, {"tradeoff": True}])
+def test_what_is_for_several_tasks_is_refused_for_one(
+    option: dict[str, Any], shapes: ModuleType, tmp_path: Path
+) -> None:
+    table = people(shapes, tmp_path, 8)
+    for verb in (hs.fit, estimate):
+        with pytest.raises(ConfigError, match="is for several tasks; these data have one"):
+            verb(table, **quick(shapes, label="kind", image="file", **option))
     assert not Path("runs").exists()
 
 
@@ -199,12 +220,35 @@ def test_a_part_without_a_label_of_a_task_is_refused(shapes: ModuleType, tmp_pat
 
 
 def test_other_verbs_say_that_they_take_one_task(run: hs.Run) -> None:
-    with pytest.raises(ConfigError, match="cannot be exported"):
-        hs.export(run.path)
     with pytest.raises(DataError, match="several tasks"):
         hs.compare([run.path, run.path])
     with pytest.raises(ConfigError, match="for `fit` only"):
-        estimate(run.path.parent / "people.csv", labels=("kind", "bright"), image="file")
+        hs.check(run.path.parent / "people.csv", labels=("kind", "bright"), image="file")
+
+
+def test_a_dry_run_says_what_would_be_done(run: hs.Run, shapes: ModuleType) -> None:
+    table, options = run.path.parent / "people.csv", quick(shapes, labels=("kind", "bright"), image="file")
+    found = estimate(table, **options)
+    assert set(found["tasks"]) == {"kind", "bright"}
+    assert found["tasks"]["bright"]["labelled"]["train"] < found["tasks"]["kind"]["labelled"]["train"]
+    assert [step["name"] for step in found["plan"]] == ["screen", "probes", "shared model", "own models", "test"]
+    assert found["seconds"] == round(sum(step["seconds"] for step in found["plan"]))
+    more = estimate(table, **options, architecture="cross-stitch", guard="off", tradeoff=True)
+    assert [step["name"] for step in more["plan"]] == ["screen", "probes", "shared model", "trade-off", "test"]
+    assert "cross-stitch" in more["plan"][2]["detail"]
+    assert "7 short trainings" in more["plan"][3]["detail"]
+    with pytest.raises(ConfigError, match="cannot branch after 'layer9'"):
+        estimate(table, **options, architecture="branching:layer9")
+    assert not Path("runs").exists()
+
+
+def test_passes_are_counted_where_tasks_part() -> None:
+    backbone = open_model("scratch:timm:test_resnet", Wanted(32))
+    count = len(backbone.stages)
+    for asked, passes in (("hard", 1), ("mmoe", 1), ("cross-stitch", 2), ("adapters", 2), ("branching:input", 2)):
+        assert passes_of(backbone, asked, ["a", "b"]) == passes, asked
+    at = list(backbone.stages).index("layer2") + 1
+    assert passes_of(backbone, "branching:layer2", ["a", "b", "c"]) == pytest.approx(at / count + 3 * (1 - at / count))
 
 
 # -- the guard, on answers made up -------------------------------------------------------------------------------------
@@ -257,6 +301,7 @@ def test_a_task_with_its_own_model_answers_by_it(run: hs.Run, monkeypatch: pytes
         return found
 
     monkeypatch.setattr("headstart.verbs.tasks.judge_sharing", all_alone)
+    monkeypatch.setattr("headstart.verbs.tasks.run_branches", lambda *_: {})
     again = hs.resume(out)
     assert again.data["sharing"]["own"] == ["kind", "even+wide"]
     meta = json.loads((out / "bundle" / "bundle.json").read_text(encoding="utf-8"))

@@ -33,5 +33,6 @@ def command(
     say(f"{found['folder']}: {', '.join([*found['files'], 'model.json'])}")
     for row in found["inputs"]:
         say(f"  takes {row['name']}: {row['dtype']} {row['shape']}, {row['meaning']}", markup=False)
-    say(f"  gives {found['output']['name']}: float32 {found['output']['shape']}", markup=False)
+    for row in found["outputs"]:
+        say(f"  gives {row['name']}: float32 {row['shape']}", markup=False)
     say(f"  largest difference from PyTorch: {found['agreement']['largest_difference']:.1e}")

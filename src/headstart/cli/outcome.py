@@ -217,6 +217,8 @@ def print_estimate(estimate: Mapping[str, Any]) -> None:
     out = console()
     size = f", {estimate['size']} {estimate['size_unit']}" if estimate["size_unit"] else ""
     out.print(f"{data['name']} ({parts}): {estimate['model']}{size}, on {estimate['device']}.")
+    for name, task in estimate.get("tasks", {}).items():
+        out.print(f"  {name}: {task['kind']}, {task['labelled']['train']:,} labelled for training")
     out.print()
     steps = [(step["name"], step["detail"], seconds(step["seconds"])) for step in estimate["plan"]]
     print_table(["step", "what", "about"], steps, right=["about"])

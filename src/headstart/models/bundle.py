@@ -6,6 +6,7 @@ bundle.json          architecture, input, tasks and class names, calibration, pr
 model.safetensors    the backbone under its library's own names; with the classifier, where the network has its
                      full depth and one single linear task, so that plain timm loads it strictly
 head.safetensors     the heads as Headstart uses them
+sharing.safetensors  what tasks have beside that, where they do not all read the same features
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from headstart.data.schema import Modality, Task
 from headstart.models.backbone import Backbone, InputSpec, Provenance
 from headstart.models.from_transformers import build_transformers, wrap_transformers
 from headstart.models.model import Head, Model
+from headstart.models.shared_parts import rebuild_sharing, shared_parts
 from headstart.models.torchvision_import import import_timm, prepare_torchvision
 from headstart.models.traced import TracedBackbone
 from headstart.models.vision import classifier_of, wrap_timm
@@ -34,6 +36,7 @@ from headstart.models.wanted import Wanted
 from headstart.store.atomic import write_bytes, write_json
 
 SCHEMA = 1
+SHARING = "sharing.safetensors"
 _FILES = ("bundle.json", "model.safetensors", "head.safetensors")
 _KEYS = {
     "library",
@@ -110,6 +113,8 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
     heads = {f"{i}.{k}": v for i, head in enumerate(model.heads) for k, v in head.state_dict().items()}
     write_bytes(folder / "model.safetensors", save(_plain(tensors), metadata={"format": "pt"}))
     write_bytes(folder / "head.safetensors", save(_plain(heads), metadata={"format": "pt"}))
+    if model.recipe is not None:
+        write_bytes(folder / SHARING, save(_plain(shared_parts(model)), metadata={"format": "pt"}))
     if bundle.beside is not None:
         save_bundle(folder / "beside", bundle.beside)
     own = {name: f"own-{i}" for i, name in enumerate(bundle.own)}
@@ -128,6 +133,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "ended_at": backbone.ended_at,
             "stages": list(backbone.stages),
             "grid": model.grid,
+            "sharing": model.recipe,
             "input": asdict(backbone.input_spec),
             "columns": list(bundle.columns),
             "reading": dict(bundle.reading),
@@ -225,7 +231,12 @@ def load_bundle(folder: Path, wanted: Wanted | None = None) -> Bundle:
         except (KeyError, IndexError, RuntimeError) as error:
             raise _damaged(folder, error) from None
         made[task.name] = head
-    model = Model(backbone, made, meta["grid"]).eval()
+    sharing = meta.get("sharing") if wanted is None else None  # what a run: reference wants is the network
+    try:
+        parts = {} if sharing is None else load_file(folder / SHARING)
+        model = rebuild_sharing(sharing, backbone, made, meta["grid"], parts).eval()
+    except (SafetensorError, OSError, RuntimeError, KeyError) as error:
+        raise _damaged(folder, error) from None
     columns, reading = tuple(meta.get("columns", ())), meta.get("reading", {})
     weight = meta.get("beside")
     beside = None if weight is None else load_bundle(folder / "beside")

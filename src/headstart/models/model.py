@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,12 @@ class Model(nn.Module):
         Task name -> module on the pooled features.
     grid
         Raster that pictures are pooled to: features have backbone width × grid².
+
+    Attributes
+    ----------
+    recipe
+        How several tasks share the backbone, as it can be made again: `architecture` and `options`; None where all
+        read the same features.
     """
 
     def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], grid: int = 1) -> None:
@@ -109,6 +115,7 @@ class Model(nn.Module):
         self.tasks = tuple(heads)
         self.heads = nn.ModuleList(heads.values())
         self.parts = nn.ModuleDict()
+        self.recipe: Mapping[str, Any] | None = None
         self.calls = 0
         self._shared: dict[object, Output] | None = None
         self._keep_states = False

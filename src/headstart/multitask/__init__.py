@@ -1,7 +1,7 @@
 """Several tasks with one backbone. Importing this registers balancing methods and architectures."""
 
 from headstart.multitask import architectures, balancing
-from headstart.multitask.architectures import make_architecture
+from headstart.multitask.architectures import make_architecture, read_architecture
 from headstart.multitask.balancing import Balancer, Seen, make_balancer
 from headstart.multitask.update import Balanced
 
@@ -13,4 +13,5 @@ __all__ = [
     "balancing",
     "make_architecture",
     "make_balancer",
+    "read_architecture",
 ]

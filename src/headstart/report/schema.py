@@ -430,16 +430,36 @@ class CosineRow(_Part):
     matrix: list[list[float | None]]
 
 
+class TradeoffPoint(_Part):
+    """A short training: the shares of the tasks' weights, and the deciding metric of each on held-out data."""
+
+    weights: dict[str, float]
+    values: dict[str, float | None] = {}
+
+
+class Tradeoff(_Part):
+    """What tasks reach at other weights, and alone with the same budget."""
+
+    part: str = "validation"
+    after: str | None = None
+    epochs: int | None = None
+    samples: int | None = None
+    points: list[TradeoffPoint] = []
+    alone: dict[str, float | None] = {}
+
+
 class Sharing(_Part):
     """Over all of several tasks."""
 
     part: str = "test"
     architecture: str = ""
+    how: str = ""
     balance: str = ""
     rule: str = ""
     sampling: str | None = None
     delta_m: float | None = None
     own: list[str] = []
+    branches: dict[str, str] = {}
     cosines: list[CosineRow] = []
 
 
@@ -456,6 +476,7 @@ class Report(_Part):
     task: TaskPart = TaskPart()
     tasks: list[TaskRow] = []
     sharing: Sharing = Sharing()
+    tradeoff: Tradeoff | None = None
     data: DataPart = DataPart()
     model: ModelPart = ModelPart()
     strategy: StrategyPart = StrategyPart()

@@ -34,12 +34,33 @@ def estimate(data: Any, **options: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        `data`, `plan` (steps with about how many seconds each), `seconds`, `memory_mb`, `disk_mb`.
+        `data`, `plan` (steps with about how many seconds each), `seconds`, `memory_mb`, `disk_mb`; of several tasks
+        `tasks`, too.
+
+    Raises
+    ------
+    HeadstartError
+        What `fit` would refuse.
     """
+    from headstart.verbs.tasks.check import check_one
+
     checked = make_options(options)
     with tempfile.TemporaryDirectory() as scratch:
-        job = open_job(RunFolder(Path(scratch)), checked, data)
+        job = open_job(RunFolder(Path(scratch)), checked, data, several=True)
+        if len(job.dataset.schema.tasks) > 1:
+            return _of_tasks(job, checked.model)
+        check_one(checked)
         return _times(plan(job), checked.seeds, job.pretrained)
+
+
+def _of_tasks(job: Job, asked: str) -> dict[str, Any]:
+    from headstart.verbs.tasks.check import check_tasks
+    from headstart.verbs.tasks.plan import plan_tasks
+    from headstart.verbs.tasks.view import task_jobs
+
+    views = task_jobs(job)
+    check_tasks(job, views, asked)
+    return plan_tasks(job, views)
 
 
 def _times(found: dict[str, Any], seeds: int, pretrained: bool) -> dict[str, Any]:
@@ -78,8 +99,8 @@ def plan(job: Job) -> dict[str, Any]:
     n = {part: len(data) for part, data in job.parts.items()}
     size = sizes[len(sizes) // 2]
     name = job.options.strategy if job.options.strategy != "auto" else "lp-ft" if job.pretrained else "full"
-    phases = _phases(job, name, backbone)
-    forward, training = _speeds(job, size, {stage for phase in phases for stage in phase.rates})
+    phases = phases_of(job, name, backbone)
+    forward, training = speeds(job, size, {stage for phase in phases for stage in phase.rates})
     screening = sum(n["screen"] / forward * (s / size) ** 2 if size else 0.0 for s in sizes) + 8 * len(sizes)
     everything = n["train"] + n.get("validation", 0)
     at = f" at {', '.join(map(str, sizes))} {unit}" if unit else ""
@@ -94,14 +115,20 @@ def plan(job: Job) -> dict[str, Any]:
         steps.append({"name": name, "detail": detail, "seconds": passes * epochs * n["train"] / training})
     if "test" in n:
         steps.append({"name": "test", "detail": f"{n['test']} samples, once", "seconds": 2 * n["test"] / forward})
+    return described(job, backbone, size, steps)
+
+
+def described(job: Job, backbone: Backbone, size: int, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `estimate` returns, out of the steps."""
+    parts = {part: len(data) for part, data in job.parts.items() if part != "screen"}
     steps = [{**s, "seconds": round(float(s["seconds"]), 1)} for s in steps]
     kept = size * size * (job.dataset.schema.channels or 3) if job.modality.name == "image" else 0
     parameters = sum(p.numel() for p in backbone.parameters())
     return {
-        "data": {"name": job.dataset.name, "parts": {k: v for k, v in n.items() if k != "screen"}},
+        "data": {"name": job.dataset.name, "parts": parts},
         "model": job.options.model,
         "size": size,
-        "size_unit": unit,
+        "size_unit": job.modality.unit,
         "device": str(job.device),
         "plan": steps,
         "seconds": round(sum(s["seconds"] for s in steps)),
@@ -113,20 +140,21 @@ def plan(job: Job) -> dict[str, Any]:
 def training_seconds(job: Job, name: str, size: int) -> float:
     """About how long a strategy trains, by this machine's speed on a batch of the job's own samples."""
     backbone = job.open(size)
-    phases = _phases(job, name, backbone)
+    phases = phases_of(job, name, backbone)
     if not phases:
         return 0.0
-    _, training = _speeds(job, size, {stage for phase in phases for stage in phase.rates})
+    _, training = speeds(job, size, {stage for phase in phases for stage in phase.rates})
     return (2 if job.few else 1) * sum(p.epochs for p in phases) * len(job.parts["train"]) / training
 
 
-def _phases(job: Job, name: str, backbone: Backbone) -> tuple[Phase, ...]:
+def phases_of(job: Job, name: str, backbone: Backbone) -> tuple[Phase, ...]:
+    """The phases of a strategy for this job's network and samples."""
     samples = len(job.parts["train"])
     situation = Situation(stage_sizes(backbone), backbone.family, samples, chosen_options(job), job.pretrained)
     return make_strategy(name, situation).phases
 
 
-def _speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
+def speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
     """Samples per second, forward only and in training of these stages, each measured for a moment."""
     backbone = job.open(size).eval()
     for name, stage in backbone.stages.items():

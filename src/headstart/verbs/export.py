@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.core.errors import ConfigError, ModelError, StoreError, did_you_mean
 from headstart.data.schema import Sample, Task
@@ -19,8 +19,8 @@ from headstart.features.engines.engine import EngineError
 from headstart.features.engines.graph import to_onnx, to_openvino
 from headstart.models.backbone import Backbone, State
 from headstart.models.bundle import Bundle, load_predictor
-from headstart.models.model import Model
 from headstart.store.atomic import write_bytes, write_json
+from headstart.verbs.whole import Whole
 
 FORMATS = {"onnx": "onnxruntime", "openvino": "openvino"}
 """Format -> the engine that checks it."""
@@ -31,26 +31,7 @@ TOLERANCE = 1e-3
 BATCHES = (1, 5)
 _WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "sleep")
 
-Run = Callable[[Mapping[str, np.ndarray]], np.ndarray]
-
-
-class Whole(nn.Module):
-    """Inputs as they are read -> probabilities (values of a regression)."""
-
-    def __init__(self, model: Model, task: Task, temperature: float, keys: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model, self.task, self.temperature, self.keys = model, task, temperature, keys
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        """(B, K)."""
-        backbone = self.model.backbone
-        state = backbone.run(backbone.begin(dict(zip(self.keys, tensors, strict=True))))
-        logits = self.model.head(self.task.name)(backbone.pool(state, self.model.grid)).float()
-        if self.task.kind == "single-label":
-            return (logits / self.temperature).softmax(1)
-        if self.task.kind == "multi-label":
-            return (logits / self.temperature).sigmoid()
-        return logits
+Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 
 
 def export(
@@ -72,8 +53,8 @@ def export(
     Returns
     -------
     dict
-        What `model.json` holds: inputs, preprocessing, classes, and how far the graph is from PyTorch on made-up
-        batches of two sizes.
+        What `model.json` holds: inputs, preprocessing, `outputs` with the classes of each task, and how far the graph
+        is from PyTorch on made-up batches of two sizes.
 
     Raises
     ------
@@ -102,10 +83,10 @@ def export(
 
 def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The description, and the files by name."""
-    if len(bundle.tasks) > 1:
-        raise ConfigError("A model of several tasks cannot be exported yet.", "Use its bundle, which opens anywhere.")
-    model, task = bundle.model.eval(), bundle.tasks[0]
+    model, tasks = bundle.model.eval(), bundle.tasks
     backbone = model.backbone
+    models = {task.name: bundle.own[task.name].model.eval() if task.name in bundle.own else model for task in tasks}
+    _check_own(bundle)
     if backbone.family == "linear":
         raise ModelError(
             "The run handed back a linear model without a network, which is not exported.",
@@ -128,33 +109,30 @@ def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, by
         )
     pairs = bundle.modality == "text" and len(bundle.columns) == 2
     examples = [made_up(backbone, count, seed, pairs) for seed, count in enumerate(BATCHES)]
-    temperature = bundle.temperatures.get(task.name, 1.0)
-    whole = Whole(model, task, temperature, tuple(examples[-1])).eval()
-    output = "value" if task.kind == "regression" else "probabilities"
+    whole = Whole(models, tasks, bundle.temperatures, tuple(examples[-1])).eval()
+    outputs = [_output(bundle, task) for task in tasks]
     write = _to_onnx if format == "onnx" else _to_openvino
     try:
         with torch.no_grad():
-            truth = [whole(*inputs.values()).numpy() for inputs in examples]
-            files, run = write(whole, examples[-1], output)
+            truth = [[x.numpy() for x in whole(*inputs.values())] for inputs in examples]
+            files, run = write(whole, examples[-1], [output["name"] for output in outputs])
         made = [run({name: x.numpy() for name, x in inputs.items()}) for inputs in examples]
     except EngineError as error:
         raise ModelError(f"This network cannot be exported to {format}: {error}", _try_other(format)) from error
-    reach = max(float(np.ptp(t)) for t in truth) or 1.0
-    gap = max(float(np.abs(a - b).max()) for a, b in zip(made, truth, strict=True))
-    gap = gap / reach if task.kind == "regression" else gap
+    gap = max(_gap(t, [row[i] for row in truth], [row[i] for row in made]) for i, t in enumerate(tasks))
     if not gap <= TOLERANCE:
         raise ModelError(
             f"The exported graph differs from PyTorch by {gap:.2g} (at most {TOLERANCE} is allowed).",
             f"Nothing was written. {_try_other(format)}",
         )
+    one = {} if len(tasks) > 1 else _of_one(outputs[0])
     about = {
         "schema": 1,
         "format": format,
         "files": list(files),
         "inputs": [_described(name, x, backbone) for name, x in examples[-1].items()],
-        "output": {"name": output, "shape": ["batch", task.outputs], "calibrated": task.kind != "regression"},
-        "task": {"name": task.name, "kind": task.kind, "classes": list(task.classes)},
-        "temperature": temperature,
+        "outputs": outputs,
+        **one,
         "preprocessing": _preprocessing(backbone),
         "agreement": {"largest_difference": gap, "with": f"PyTorch {torch.__version__}, float32", "batches": BATCHES},
         "model": {"reference": backbone.provenance.reference, "licence": backbone.provenance.licence},
@@ -165,34 +143,77 @@ def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, by
     return about, {**files, **backbone.files()}
 
 
+def _check_own(bundle: Bundle) -> None:
+    """Models that tasks have of their own must take what the shared one takes."""
+    spec = bundle.model.backbone.input_spec
+    for task, other in bundle.own.items():
+        own = other.model.backbone.input_spec
+        if own != spec:
+            raise ModelError(
+                f"The model that {task!r} has of its own takes inputs of size {own.size}, the others take {spec.size}: "
+                "one graph has one kind of input.",
+                "Fit with --image-size or --max-length, or --guard off.",
+            )
+
+
+def _output(bundle: Bundle, task: Task) -> dict[str, Any]:
+    """What a graph says of a task."""
+    name = "value" if task.kind == "regression" else "probabilities"
+    return {
+        "name": name if len(bundle.tasks) == 1 else f"{task.name}.{name}",
+        "shape": ["batch", task.outputs],
+        "calibrated": task.kind != "regression",
+        "task": task.name,
+        "kind": task.kind,
+        "classes": list(task.classes),
+        "temperature": bundle.temperatures.get(task.name, 1.0),
+    }
+
+
+def _of_one(output: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a model of one task, as model.json has always had it."""
+    return {
+        "output": {key: output[key] for key in ("name", "shape", "calibrated")},
+        "task": {"name": output["task"], "kind": output["kind"], "classes": output["classes"]},
+        "temperature": output["temperature"],
+    }
+
+
+def _gap(task: Task, truth: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> float:
+    """Largest difference; of a regression relative to the range of its values."""
+    gap = max(float(np.abs(a - b).max()) for a, b in zip(made, truth, strict=True))
+    reach = max(float(np.ptp(t)) for t in truth) or 1.0
+    return gap / reach if task.kind == "regression" else gap
+
+
 def _try_other(format: str) -> str:
     return "Try " + " or ".join(f"--format {name}" for name in FORMATS if name != format) + "."
 
 
-def _to_onnx(whole: Whole, example: State, output: str) -> tuple[dict[str, bytes], Run]:
+def _to_onnx(whole: Whole, example: State, outputs: Sequence[str]) -> tuple[dict[str, bytes], Run]:
     import onnxruntime as ort
 
-    content = to_onnx(whole, example, [output]).SerializeToString()
+    content = to_onnx(whole, example, outputs).SerializeToString()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     used = {i.name for i in session.get_inputs()}
     return {"model.onnx": content}, lambda inputs: session.run(
-        [output], {k: v for k, v in inputs.items() if k in used}
-    )[0]
+        list(outputs), {k: v for k, v in inputs.items() if k in used}
+    )
 
 
-def _to_openvino(whole: Whole, example: State, output: str) -> tuple[dict[str, bytes], Run]:
+def _to_openvino(whole: Whole, example: State, outputs: Sequence[str]) -> tuple[dict[str, bytes], Run]:
     import tempfile
 
     import openvino as ov
 
-    model = to_openvino(whole, example, [output])
+    model = to_openvino(whole, example, outputs)
     with tempfile.TemporaryDirectory() as scratch:
         ov.save_model(model, f"{scratch}/model.xml", compress_to_fp16=False)
         files = {name: (Path(scratch) / name).read_bytes() for name in ("model.xml", "model.bin")}
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return files, lambda inputs: compiled(dict(inputs))[0]
+    return files, lambda inputs: [compiled(dict(inputs))[i] for i in range(len(outputs))]
 
 
 def made_up(backbone: Backbone, count: int, seed: int, pairs: bool = False) -> State:

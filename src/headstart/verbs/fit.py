@@ -31,7 +31,7 @@ from headstart.verbs.choosing import blends, choose, make_choices, row_of, row_o
 from headstart.verbs.estimate import announce
 from headstart.verbs.fallback import fall_back, held_out_baselines
 from headstart.verbs.frozen import run_probes, run_raw, run_screening
-from headstart.verbs.job import Job, open_job
+from headstart.verbs.job import Job, load_for, open_job
 from headstart.verbs.mixture import Mixture, settle_mixture, temperature_of
 from headstart.verbs.model_choice import with_chosen_model
 from headstart.verbs.options import FitOptions, make_options
@@ -40,6 +40,7 @@ from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, named_paths, tidy
 from headstart.verbs.scratch import run_scratch
 from headstart.verbs.tasks import fit_tasks
+from headstart.verbs.tasks.check import check_absent, check_one
 from headstart.verbs.tuned_curve import tuned_curve
 from headstart.verbs.writing import Result, finish
 
@@ -77,6 +78,8 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     checked = make_options(options)
     method = get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
     several = named_sources(data)
+    if checked.seeds > 1 and (several or len(checked.labels) > 1):
+        _refuse_seeds(checked, data)
     name = "-".join(several) if several else data if isinstance(data, (str, Path)) else getattr(data, "name", "run")
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]
     folder = RunFolder.create(checked.out, Path(str(name).rpartition(":")[2]).stem or "run")
@@ -98,6 +101,7 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         _write_data(job)
         if len(job.dataset.schema.tasks) > 1:
             return fit_tasks(job, checked.model)
+        check_one(checked)
         job, reasons = with_chosen_model(job, checked.model)
         announce(job)
         return _run(job, reasons)
@@ -159,6 +163,12 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         if len(job.dataset.schema.tasks) > 1:
             return fit_tasks(job, options.model)
         return _run(*with_chosen_model(job, options.model))
+
+
+def _refuse_seeds(options: FitOptions, data: Any) -> None:
+    """Several columns may be one multi-label task: the data tell, before the first seed is fitted."""
+    if len(load_for(options, data).schema.tasks) > 1:
+        check_absent(options)
 
 
 def _resolved(options: FitOptions) -> FitOptions:

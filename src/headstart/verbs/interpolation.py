@@ -47,8 +47,11 @@ def snapshot(model: Model) -> dict[str, Tensor]:
 @torch.no_grad()
 def interpolate(model: Model, start: Mapping[str, Tensor], share: float) -> None:
     """share · the model's weights + (1 - share) · those of its start, in place."""
+    moved = set()
     for name, value in model.state_dict().items():
-        if name in start:
+        # What goes by several names (tied weights, stages that branches share) is moved once.
+        if name in start and (value.data_ptr(), value.shape) not in moved:
+            moved.add((value.data_ptr(), value.shape))
             value.lerp_(start[name].to(value.device), 1 - share)
 
 

@@ -92,11 +92,16 @@ class FitOptions(BaseModel):
     )
 
     # several tasks
+    architecture: str = Field(
+        "hard",
+        description="how tasks share the network: `headstart methods --kind architecture`; branching:STAGE, mmoe:8",
+    )
     balance: str = Field("equal", description="how tasks count: `headstart methods --kind balancing`, or fixed:1,2,...")
     baselines: Literal["quick", "full"] = Field(
         "quick", description="what sharing is held against: each task's probe, or a fine-tuned model of its own, too"
     )
     task_rule: str = Field("mean", description="what choices on validation follow: mean, worst, or a task's name")
+    tradeoff: bool = Field(False, description="draw what two or three tasks reach at other weights")
     sampling: Annotated[float, Field(gt=0)] | Literal["proportion", "equal"] = Field(
         "proportion", description="of several data sets: proportion, equal, or a temperature"
     )

@@ -12,6 +12,7 @@ from headstart.core.errors import ConfigError, DataError, did_you_mean
 from headstart.core.progress import progress
 from headstart.data import Dataset, Task, load_inputs
 from headstart.models.bundle import Bundle, load_predictor
+from headstart.multitask import architectures  # noqa: F401  registers what a bundle may name
 from headstart.train.inference import outputs
 from headstart.train.reader import Reader, in_order
 from headstart.verbs.evaluation import calibrated, confidence, predicted

@@ -18,6 +18,7 @@ import torch
 from headstart.features.cache import limit
 from headstart.models.backbone import Backbone
 from headstart.models.model import Model
+from headstart.multitask.architectures import Architecture
 from headstart.train.phase import Phase, Strategy
 from headstart.train.precision import autocast
 from headstart.train.reader import Reader
@@ -60,10 +61,14 @@ class Costs:
     size: int
 
 
-def cut_of(backbone: Backbone, phase: Phase) -> tuple[str | None, list[str]]:
-    """The last place before which everything is frozen and from which training can resume, and the frozen stages."""
+def cut_of(backbone: Backbone, phase: Phase, common: int | None = None) -> tuple[str | None, list[str]]:
+    """The last place before which everything is frozen and from which training can resume, and the frozen stages.
+
+    `common` is how many stages all tasks run as one, where they part later: behind those there is no one state to keep.
+    """
     names = list(backbone.stages)
     first = next((i for i, name in enumerate(names) if name in phase.rates), len(names))
+    first = first if common is None else min(first, common)
     return next((n for n in reversed(names[:first]) if n in backbone.cuts), None), names[:first]
 
 
@@ -151,7 +156,7 @@ def with_kept_prefix(
 
 def _plan(job: Job, model: Model, reader: Reader, view: str, phase: Phase) -> tuple[Phase, str]:
     backbone = model.backbone
-    cut, frozen = cut_of(backbone, phase)
+    cut, frozen = cut_of(backbone, phase, _common(model))
     if not frozen or phase.objective == "pretraining" or job.options.views == "fresh":
         return phase, ""
     if job.options.mixup or job.options.cutmix:
@@ -171,6 +176,12 @@ def _plan(job: Job, model: Model, reader: Reader, view: str, phase: Phase) -> tu
     if drawn and planned.cut and planned.views == 1:
         why += " One view of each sample is no augmentation."
     return planned, why
+
+
+def _common(model: Model) -> int | None:
+    if not isinstance(model, Architecture):
+        return None
+    return 0 if model.common is None else list(model.backbone.stages).index(model.common) + 1
 
 
 def measure(job: Job, model: Model, reader: Reader, phase: Phase, cut: str) -> Costs:

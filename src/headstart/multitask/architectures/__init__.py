@@ -25,6 +25,7 @@ from headstart.multitask.architectures import (
 from headstart.multitask.architectures.architecture import Architecture, Routed
 
 __all__ = [
+    "HARD",
     "Architecture",
     "Routed",
     "adapters",
@@ -35,8 +36,12 @@ __all__ = [
     "make_architecture",
     "mmoe",
     "norms",
+    "read_architecture",
     "soft_sharing",
 ]
+
+HARD = "hard"
+"""The architecture that is a plain `Model`."""
 
 
 def make_architecture(
@@ -59,9 +64,41 @@ def make_architecture(
         If there is no such architecture, it has no such option, or the network or an option does not fit it.
     """
     build = get("architecture", name).build
-    known = [p for p in inspect.signature(build).parameters if p not in ("backbone", "heads", "grid")]
+    rest = {k: p for k, p in inspect.signature(build).parameters.items() if k not in ("backbone", "heads", "grid")}
+    known = list(rest)
     for option in options:
         if option not in known:
             raise ConfigError(f"The architecture {name!r} has no option {option!r}.", did_you_mean(option, known))
     model: Model = build(backbone, heads, grid, **options)
+    if name != HARD:
+        # Defaults are written down, too: a bundle must open where they have changed.
+        model.recipe = {"architecture": name, "options": {k: p.default for k, p in rest.items()} | options}
     return model
+
+
+def read_architecture(asked: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of an architecture as it is typed: a name, and after a colon the value of its first option.
+
+    >>> read_architecture("branching:blocks.3"), read_architecture("mmoe:8"), read_architecture("hard")
+    (('branching', {'after': 'blocks.3'}), ('mmoe', {'experts': 8}), ('hard', {}))
+
+    Raises
+    ------
+    ConfigError
+        If there is no such architecture, it has no options, or the value is of another kind.
+    """
+    name, colon, value = asked.partition(":")
+    defaults = get("architecture", name).defaults_for("any")
+    if not colon:
+        return name, {}
+    if not defaults:
+        raise ConfigError(f"The architecture {name!r} takes no value.", f"Say --architecture {name}.")
+    option, default = next(iter(defaults.items()))
+    kind = type(default)
+    try:
+        return name, {option: kind(value)}
+    except ValueError:
+        many = {int: "a whole number", float: "a number"}[kind]
+        raise ConfigError(
+            f"{asked!r}: {option} of {name} must be {many}.", f"Such as --architecture {name}:{default}."
+        ) from None

@@ -14,6 +14,7 @@ from headstart.models.backbone import Backbone, State
 from headstart.models.model import Model, Output
 
 if TYPE_CHECKING:
+    from headstart.multitask.update import Where
     from headstart.train.batch import Batch
 
 
@@ -51,14 +52,25 @@ class Architecture(Model):
         where they part at the input.
     freezes
         Whether the backbone is meant to stay frozen.
+    pace
+        Rate of `parts["sharing"]` in units of the network's last stage.
     """
 
     common: str | None = None
     freezes = False
+    pace = 1.0
 
     def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], grid: int = 1) -> None:
         super().__init__(backbone, heads, grid)
         self.copies = nn.ModuleList()
+
+    @property
+    def meeting(self) -> Where | None:
+        """Where the tasks' gradients meet, so that they can be balanced; None where no task moves what another reads.
+
+        "features" is a representation that all of them read (`Routed.shared`), "parameters" are weights without one.
+        """
+        return None if self.common is None else "features"
 
     def route(self, s: State, after: str | None) -> Routed:
         """From the state after the stage `after` (None: the input's) to features of every task."""

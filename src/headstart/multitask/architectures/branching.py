@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -33,31 +33,55 @@ class Branching(Architecture):
     after
         The last shared stage, one that the network can resume from; "middle" is the one nearest to half of the
         stages.
+    own
+        The tasks that have a copy; the others go on together with the network's own stages. None: all but the first.
+
+    Raises
+    ------
+    ConfigError
+        When the network cannot resume after that stage, or there is no such task.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Mapping[str, nn.Module],
+        grid: int = 1,
+        after: str = MIDDLE,
+        own: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(backbone, heads, grid)
+        self.common = chosen_cut(backbone, after)
+        self.own = tuple(self.tasks[1:] if own is None else own)
+        for task in self.own:
+            if task not in self.tasks:
+                raise ConfigError(f"There is no task {task!r} to branch off.", did_you_mean(task, self.tasks))
+        if self.common == list(backbone.stages)[-1]:
+            self.own = ()
+        self.copies.extend(copy_after(backbone, self.common) for _ in self.own)
+
+    def network_of(self, task: str) -> Backbone:
+        """The network that a task's features come from."""
+        return self.networks()[self.own.index(task) + 1 if task in self.own else 0]
+
+    def route(self, s: State, after: str | None) -> Routed:
+        trunk = s if self.common is None else self.backbone.run(s, after=after, upto=self.common)
+        ends = [network.run(trunk, after=self.common) for network in self.networks()]
+        pooled = [network.pool(end, self.grid) for network, end in zip(self.networks(), ends, strict=True)]
+        features = {t: pooled[self.own.index(t) + 1 if t in self.own else 0] for t in self.tasks}
+        if not self.own:
+            return Routed(features, ends[0], pooled[0])
+        return Routed(features, ends[0], None if self.common is None else trunk["x"])
+
+
+def chosen_cut(backbone: Backbone, after: str) -> str | None:
+    """The last stage of a trunk by its name, "middle" or "input" (None).
 
     Raises
     ------
     ConfigError
         When the network cannot resume after that stage.
     """
-
-    def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], grid: int = 1, after: str = MIDDLE) -> None:
-        super().__init__(backbone, heads, grid)
-        self.common = _chosen(backbone, after)
-        if self.common != list(backbone.stages)[-1]:
-            self.copies.extend(copy_after(backbone, self.common) for _ in self.tasks[1:])
-
-    def route(self, s: State, after: str | None) -> Routed:
-        trunk = s if self.common is None else self.backbone.run(s, after=after, upto=self.common)
-        if not self.copies:
-            features = self.backbone.pool(self.backbone.run(trunk, after=self.common), self.grid)
-            return Routed(dict.fromkeys(self.tasks, features), trunk, features)
-        ends = [network.run(trunk, after=self.common) for network in self.networks()]
-        pooled = [network.pool(end, self.grid) for network, end in zip(self.networks(), ends, strict=True)]
-        shared = None if self.common is None else trunk["x"]
-        return Routed(dict(zip(self.tasks, pooled, strict=True)), ends[0], shared)
-
-
-def _chosen(backbone: Backbone, after: str) -> str | None:
     names = list(backbone.stages)
     if after in backbone.cuts:
         return after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -11,6 +12,9 @@ from headstart.core.errors import ConfigError
 from headstart.core.registry import register
 from headstart.models.backbone import Backbone, State
 from headstart.multitask.architectures.architecture import Architecture, Routed, copy_after
+
+if TYPE_CHECKING:
+    from headstart.multitask.update import Where
 
 
 class Stitches(nn.Module):
@@ -47,6 +51,8 @@ class CrossStitch(Architecture):
         Of the matrices' diagonal at the start; the rest of 1 is spread over the other tasks.
     """
 
+    pace = 100.0
+
     def __init__(self, backbone: Backbone, heads: Mapping[str, nn.Module], grid: int = 1, own: float = 0.9) -> None:
         if not 0 <= own <= 1:
             raise ConfigError(f"A cross-stitch unit cannot start with {own} of its own task.", "Use 0 to 1.")
@@ -54,6 +60,10 @@ class CrossStitch(Architecture):
         self.places = [cut for cut in backbone.cuts if cut != list(backbone.stages)[-1]]
         self.copies.extend(copy_after(backbone, None) for _ in self.tasks[1:])
         self.parts["sharing"] = Stitches(len(self.places), len(self.tasks), own)
+
+    @property
+    def meeting(self) -> Where:
+        return "parameters"
 
     def route(self, s: State, after: str | None) -> Routed:
         networks = self.networks()

@@ -36,6 +36,8 @@ class MMoE(Architecture):
         Width inside an expert; None is a quarter of the features' width.
     """
 
+    pace = 3.0  # as strategies give new heads
+
     def __init__(
         self,
         backbone: Backbone,

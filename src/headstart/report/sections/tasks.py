@@ -6,9 +6,10 @@ from itertools import combinations
 from typing import Any
 
 from headstart.report.figures.palette import GREEN, GREY, VERMILLION
+from headstart.report.figures.tradeoff import tradeoff_figure
 from headstart.report.folder import RunFolder
 from headstart.report.formats import NONE, count, duration, estimate, interval, number, short_count
-from headstart.report.schema import CosineRow, Estimate, TaskRow
+from headstart.report.schema import CosineRow, Estimate, TaskRow, Tradeoff
 from headstart.report.sections.section import Section
 from headstart.report.words import PARTS, STATUSES, UNFINISHED, inputs_name, metric_words
 
@@ -34,6 +35,8 @@ def tasks_headline(run: RunFolder) -> dict[str, Any]:
             "better": "Higher is better.",
         }
     facts = [("Tasks", count(len(names))), ("Balancing", report.sharing.balance)]
+    if report.sharing.architecture:
+        facts.insert(1, ("Sharing", report.sharing.architecture))
     if report.cost.seconds is not None:
         facts.append(("Time", duration(report.cost.seconds)))
     weights = report.cost.parameters
@@ -42,6 +45,9 @@ def tasks_headline(run: RunFolder) -> dict[str, Any]:
     ending = "All of them share one network."
     if own:
         ending = f"{', '.join(own)} {'has a model of its own' if len(own) == 1 else 'have models of their own'}."
+    if report.sharing.branches:
+        grown = [f"{name} has a branch of its own after {after}" for name, after in report.sharing.branches.items()]
+        ending = f"{', '.join(grown)}. {ending if own else ''}".strip()
     return {
         "name": report.name or run.path.name,
         "sentence": f"{report.model.reference} learned {len(names)} tasks at once ({', '.join(names)}) "
@@ -63,11 +69,13 @@ def tasks(run: RunFolder) -> Section:
         "part": PARTS.get(sharing.part, sharing.part).lower(),
         "rule": sharing.rule,
         "balance": sharing.balance,
+        "shares": sharing.how,
         "sampling": sharing.sampling,
         "delta_m": _change(sharing.delta_m),
         "rows": [_row(task, sharing.part) for task in report.tasks],
         "metrics": [_metrics(task) for task in report.tasks],
         "cosines": _cosines([task.name for task in report.tasks], sharing.cosines),
+        "tradeoff": _tradeoff(report.tasks, report.tradeoff),
         "reasons": report.strategy.reasons,
     }
     return Section("result", "The tasks", "tasks.html", values)
@@ -142,6 +150,21 @@ def _cosines(names: list[str], rows: list[CosineRow]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _tradeoff(tasks: list[TaskRow], found: Tradeoff | None) -> dict[str, Any] | None:
+    """The picture, and what was done for it."""
+    if found is None:
+        return None
+    figure = tradeoff_figure(found, {task.name: metric_words(task.metric) for task in tasks}, "tradeoff")
+    if figure is None:
+        return None
+    return {
+        "figure": figure,
+        "samples": count(found.samples),
+        "epochs": count(found.epochs),
+        "after": found.after,
+    }
 
 
 def _change(value: float | None) -> str:

@@ -3,33 +3,31 @@
 The steps, each kept in the run folder as it ends:
 
 1. screen every task's stages; agree on one place; solve a probe per task there, and at its own best place;
-2. train one network with a head per task from these probes (hard sharing; `--strategy`, `--balance`, `--sampling`);
-   validation chooses by a rule across tasks (`--task-rule`);
+2. train one network with a head per task from these probes (`--architecture`, `--strategy`, `--balance`,
+   `--sampling`); validation chooses by a rule across tasks (`--task-rule`);
 3. single-task baselines: each task's probe, and a fine-tuned model of its own where sharing is in doubt, or always
    (`--baselines full`);
-4. per task: is it better off shared? One that is not is given its own model;
+4. per task: is it better off shared? One that is not is given a branch of its own, or else its own model;
 5. read the test part, once; write the bundle and the report.
 
-Not done yet for several tasks: choosing among networks (`--model auto`), several seeds, blending with a linear model
-without a network, `--guard full`, `--dry-run`, and other architectures than hard sharing.
+What is there for one task only is refused (`check`): choosing among networks, several seeds, a budget, `--guard full`,
+`--curve full`, blending with a linear model without a network, `--lr find` and `--reinit`.
 """
 
 from __future__ import annotations
 
 import time
 
-from headstart.core.errors import ConfigError
 from headstart.core.progress import progress
-from headstart.core.registry import get
 from headstart.verbs.job import Job
-from headstart.verbs.model_choice import several
 from headstart.verbs.run import Run
+from headstart.verbs.tasks.branch import run_branches
+from headstart.verbs.tasks.check import check_tasks
 from headstart.verbs.tasks.finish import TasksResult, finish
-from headstart.verbs.tasks.model import balancer_of
-from headstart.verbs.tasks.rule import check_rule
 from headstart.verbs.tasks.shared import run_shared
 from headstart.verbs.tasks.sharing import judge_sharing, run_alone
 from headstart.verbs.tasks.starts import mirrors, run_starts
+from headstart.verbs.tasks.tradeoff import run_tradeoff
 from headstart.verbs.tasks.view import task_jobs
 
 __all__ = ["fit_tasks"]
@@ -47,12 +45,7 @@ def fit_tasks(job: Job, asked: str) -> Run:
     """
     start = time.monotonic()
     views = task_jobs(job)
-    check_rule(job.options.task_rule, views)
-    balancer_of(job.options.balance, len(views))
-    if several(asked) or asked == "auto":
-        raise ConfigError("Networks are not compared for several tasks.", "Name one with --model.")
-    if "text" in get("strategy", "lp-ft" if job.options.strategy == "auto" else job.options.strategy).needs:
-        raise ConfigError(f"The strategy {job.options.strategy!r} is for one task.", "Use lp-ft, full or probe.")
+    check_tasks(job, views, asked)
     reasons: list[str] = []
     starts = run_starts(job, views, reasons)
     mirror = mirrors(views, starts, reasons)
@@ -60,7 +53,11 @@ def fit_tasks(job: Job, asked: str) -> Run:
     reasons += shared.notes
     alone = run_alone(job, views, starts, shared, mirror, reasons)
     verdicts = judge_sharing(views, shared, alone, job.options.guard != "off")
+    branches = run_branches(job, views, starts, shared, alone, verdicts, mirror)
     for verdict in verdicts.values():
         progress().say(f"- {verdict.text}")
-    finish(job, TasksResult(views, starts, shared, alone, verdicts, reasons), start)
+    for branch in branches.values():
+        reasons += branch.trained.notes
+    tradeoff = run_tradeoff(job, views, starts, shared)
+    finish(job, TasksResult(views, starts, shared, alone, verdicts, branches, tradeoff, reasons), start)
     return Run(job.folder.path)

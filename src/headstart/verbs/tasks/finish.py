@@ -20,9 +20,10 @@ from headstart.verbs.evaluation import calibrated, prediction_rows
 from headstart.verbs.job import Job
 from headstart.verbs.mixture import temperature_of
 from headstart.verbs.report import report
+from headstart.verbs.tasks.branch import Branch, held_out, load_branch, with_branches
 from headstart.verbs.tasks.model import load_shared
-from headstart.verbs.tasks.shared import Shared
-from headstart.verbs.tasks.sharing import SHARED, TUNED, Alone, Verdict, probe_logits
+from headstart.verbs.tasks.recipe import Trained
+from headstart.verbs.tasks.sharing import BRANCH, PROBE, SHARED, TUNED, Alone, Verdict, probe_logits
 from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
 from headstart.verbs.writing import versions
@@ -34,9 +35,11 @@ class TasksResult:
 
     views: Mapping[str, TaskJob]
     starts: Mapping[str, Start]
-    shared: Shared
+    shared: Trained
     alone: Mapping[str, Alone]
     verdicts: Mapping[str, Verdict]
+    branches: Mapping[str, Branch]
+    tradeoff: dict[str, Any] | None
     reasons: list[str]
 
 
@@ -47,7 +50,7 @@ class Judged:
     Attributes
     ----------
     logits
-        "shared model", "probe" and, where there is one, "own model" -> (n, K).
+        "shared model", "probe" and, where there are such, "own model" and "own branch" -> (n, K).
     kept
         Which of them is handed back.
     """
@@ -71,11 +74,13 @@ def finish(job: Job, result: TasksResult, start: float) -> None:
     from headstart.verbs.tasks.tell import report_of, task_metrics
 
     model = load_shared(job, result.views, result.starts, result.shared.strategy.head)
-    own = {name: _own_model(result, name) for name, v in result.verdicts.items() if v.kept != SHARED}
+    own = {name: _own_model(result, name) for name, v in result.verdicts.items() if v.kept in (PROBE, TUNED)}
     judged = {"validation": _on_validation(result)}
     if "test" in job.parts:
         progress().say("Reading the test part, once")
         judged["test"] = _on_test(job, result, model)
+    taken = {name: branch for name, branch in result.branches.items() if result.verdicts[name].kept == BRANCH}
+    model = with_branches(job, model, result.views, result.starts, taken)
     rows = [_rows(j) for tasks in judged.values() for j in tasks.values()]
     with replacing(job.folder.predictions) as path:
         pd.concat(rows, ignore_index=True).to_parquet(path)
@@ -110,9 +115,11 @@ def _on_validation(result: TasksResult) -> dict[str, Judged]:
     found = {}
     for name, view in result.views.items():
         candidate = result.alone[name].candidate
-        logits = {SHARED: result.shared.validation[name], "probe": probe_logits(view, result.starts[name])}
+        logits = {SHARED: result.shared.validation[name], PROBE: probe_logits(view, result.starts[name])}
         if candidate is not None:
             logits[TUNED] = candidate.validation
+        if name in result.branches:
+            logits[BRANCH] = held_out(result.branches[name], name)
         have = np.flatnonzero(~np.isnan(np.concatenate([*logits.values()], axis=1)).any(axis=1))
         data = view.parts[view.held_out]
         labels = view.labels(view.held_out)[have]
@@ -133,10 +140,13 @@ def _on_test(job: Job, result: TasksResult, model: Model) -> dict[str, Judged]:
         own, candidate = result.starts[name].own, result.alone[name].candidate
         place = (own.stage, own.grid)
         probe = own.probe.logits(view.features(own.size, "test", [place])[place]).numpy()
-        logits = {SHARED: together[name][view.rows["test"]], "probe": probe}
+        logits = {SHARED: together[name][view.rows["test"]], PROBE: probe}
         if candidate is not None:
             tuned = load_candidate(view, candidate)
             logits[TUNED] = outputs(tuned, view.reader(tuned.backbone), "test").logits[name]
+        if name in result.branches:
+            branch = load_branch(job, view, result.starts[name], result.branches[name])
+            logits[BRANCH] = outputs(branch, view.reader(branch.backbone), "test").logits[name]
         ids, kept = list(view.parts["test"].ids), result.verdicts[name].kept
         found[name] = Judged(view, "test", ids, view.labels("test"), logits, kept, temperatures[name])
     return found

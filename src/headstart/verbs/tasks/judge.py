@@ -19,7 +19,7 @@ from headstart.verbs.job import Job
 from headstart.verbs.judging import loss_of_logits
 from headstart.verbs.tasks.rule import changes, metric_value, rule_value
 from headstart.verbs.tasks.starts import Start
-from headstart.verbs.tasks.view import TaskJob
+from headstart.verbs.tasks.view import TaskJob, rows_in
 
 Answers = dict[tuple[int, str], dict[str, np.ndarray]]
 """(epoch, "raw", "average" or "half") -> task -> logits."""
@@ -96,7 +96,7 @@ def fold_answers(job: Job, views: Mapping[str, TaskJob], name: str, phase: int) 
                 mine.setdefault(task, blank)[halves == fold] = tree[task].numpy()
     judged = halves >= 0
     whole = {key: all_ for key, all_ in held.items() if not any(np.isnan(z[judged]).any() for z in all_.values())}
-    return {key: {t: all_[t][v.rows["train"]] for t, v in views.items()} for key, all_ in whole.items()}
+    return {key: {t: all_[t][rows_in(job, v, "train")] for t, v in views.items()} for key, all_ in whole.items()}
 
 
 def _files(folder: Path, phase: int) -> list[Path]:

@@ -13,12 +13,12 @@ from headstart.features.probe import as_outputs
 from headstart.measure import Interval, paired_difference
 from headstart.verbs.candidates import Arm, Candidate, train_candidate
 from headstart.verbs.job import Job
+from headstart.verbs.tasks.recipe import Trained
 from headstart.verbs.tasks.rule import metric_value
-from headstart.verbs.tasks.shared import Shared
 from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
 
-PROBE, TUNED, SHARED = "probe", "own model", "shared model"
+PROBE, TUNED, SHARED, BRANCH = "probe", "own model", "shared model", "own branch"
 
 WORDS = {
     "positive": "Sharing helps",
@@ -55,21 +55,27 @@ class Verdict:
     gap
         Metric of the shared model minus that of the task alone, in the direction of better, with its paired interval.
     kept
-        What is handed back for this task: "shared model", "probe" or "own model".
-    text
-        The same in words.
+        What is handed back for this task: "shared model", "own branch", "probe" or "own model".
+    said, given
+        The same in words: what sharing did, and what the task is given if not the shared model.
     """
 
     gap: Interval
     kept: str
-    text: str
+    said: str
+    given: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return f"{self.said}. {self.given}".strip()
 
 
 def run_alone(
     job: Job,
     views: Mapping[str, TaskJob],
     starts: Mapping[str, Start],
-    shared: Shared,
+    shared: Trained,
     mirror: Mapping[str, bool],
     reasons: list[str],
 ) -> dict[str, Alone]:
@@ -106,7 +112,7 @@ def probe_logits(view: TaskJob, start: Start) -> np.ndarray:
     return own.halves if view.few and own.halves is not None else own.validation
 
 
-def _doubt(view: TaskJob, probe: np.ndarray, shared: Shared, number: int) -> str:
+def _doubt(view: TaskJob, probe: np.ndarray, shared: Trained, number: int) -> str:
     """Why sharing may harm this task; "" where nothing says so."""
     gap = better_by(view, view.labels(view.held_out), shared.validation[view.task.name], probe)
     if gap.low is None or gap.low <= 0:
@@ -119,7 +125,7 @@ def _doubt(view: TaskJob, probe: np.ndarray, shared: Shared, number: int) -> str
 
 
 def judge_sharing(
-    views: Mapping[str, TaskJob], shared: Shared, alone: Mapping[str, Alone], guard: bool
+    views: Mapping[str, TaskJob], shared: Trained, alone: Mapping[str, Alone], guard: bool
 ) -> dict[str, Verdict]:
     """Task -> verdict on held-out data; with `guard`, a task that does better alone is given what it has alone.
 
@@ -131,10 +137,8 @@ def judge_sharing(
         labels = view.labels(view.held_out)
         gap = better_by(view, labels, shared.validation[name], alone[name].validation)
         kept = SHARED
-        if guard and gap.value is not None and gap.low is not None and gap.high is not None:
-            error = (gap.high - gap.low) / (2 * 1.96)
-            if gap.value < 0 and gap.value + error < 0:
-                kept = alone[name].name
+        if guard and certainly_worse(gap):
+            kept = alone[name].name
         said = verdict_of(gap)
         text = f"{name}: {WORDS[said].lower()}"
         if gap.value is not None and gap.low is not None and gap.high is not None:
@@ -143,9 +147,16 @@ def judge_sharing(
                 f": on validation the shared model is {abs(gap.value):.3f} {how} in {view.metric.name} than the task "
                 f"alone ({alone[name].name}; 95% interval {gap.low:+.3f} to {gap.high:+.3f})"
             )
-        text += "." if kept == SHARED else f". It is given its own {'network' if kept == TUNED else 'probe'}."
-        found[name] = Verdict(gap, kept, text)
+        given = "" if kept == SHARED else f"It is given its own {'network' if kept == TUNED else 'probe'}."
+        found[name] = Verdict(gap, kept, text, given)
     return found
+
+
+def certainly_worse(gap: Interval) -> bool:
+    """Whether a paired difference is below zero by more than a standard error."""
+    if gap.value is None or gap.low is None or gap.high is None:
+        return False
+    return gap.value + (gap.high - gap.low) / (2 * 1.96) < 0
 
 
 def verdict_of(gap: Interval) -> str:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.core.registry import get
 from headstart.measure.multitask import delta_m
 from headstart.models.model import Model
+from headstart.multitask import read_architecture
 from headstart.verbs.evaluation import calibrated, confusion, metrics_of, per_class
 from headstart.verbs.job import SPEED, Job
 from headstart.verbs.mixture import constant_outputs
 from headstart.verbs.tasks.rule import changes, metric_value
-from headstart.verbs.tasks.sharing import SHARED, TUNED, as_rows, better_by, verdict_of
+from headstart.verbs.tasks.sharing import BRANCH, PROBE, SHARED, TUNED, as_rows, better_by, verdict_of
 from headstart.verbs.writing import about_data, about_model, cost_of, counts_of, versions
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def report_of(
     part = "test" if "test" in judged else "validation"
     final = judged[part]
     deltas = _deltas(result, final)
-    own = [name for name, verdict in result.verdicts.items() if verdict.kept != SHARED]
+    own = [name for name, verdict in result.verdicts.items() if verdict.kept in (PROBE, TUNED)]
+    branches = {n: b.after for n, b in result.branches.items() if result.verdicts[n].kept == BRANCH}
     phases = [phase.as_json() for phase in result.shared.strategy.phases]
     return {
         "schema": 1,
@@ -58,15 +61,18 @@ def report_of(
         "tasks": [_task(result, name, judged, metrics[name], deltas[name], part) for name in result.views],
         "sharing": {
             "part": part,
-            "architecture": "hard",
+            "architecture": job.options.architecture,
+            "how": _how(job, model),
             "balance": job.options.balance,
             "rule": job.options.task_rule,
             "sampling": job.options.sampling if job.dataset.origins is not None else None,
             "baselines": job.options.baselines,
             "delta_m": _finite(delta_m(deltas)),
             "own": own,
+            "branches": branches,
             "cosines": as_rows(result.shared.cosines),
         },
+        "tradeoff": result.tradeoff,
         "cost": cost_of(job, model, seconds, result.shared.trained, job.precision_of("shared")),
         "seeds": [job.options.seed],
         "split_seed": job.options.split_seed,
@@ -74,6 +80,13 @@ def report_of(
         "versions": versions(),
         "notes": [n for n in job.notes.as_json() if n["topic"] == SPEED],
     }
+
+
+def _how(job: Job, model: Model) -> str:
+    """How the tasks share the network, in words; branches that the guard gave are told of apart."""
+    name, _ = read_architecture(job.options.architecture)
+    words = get("architecture", name).summary.removesuffix("; the default")
+    return f"{words} (they part after {model.common or 'the input'})" if name == "branching" else words
 
 
 def _deltas(result: TasksResult, final: Mapping[str, Judged]) -> dict[str, float]:
@@ -94,8 +107,8 @@ def _task(
     part: str,
 ) -> dict[str, Any]:
     view, verdict, final = result.views[name], result.verdicts[name], judged[part][name]
-    task, seed = view.task, view.options.seed
-    others = {"shared": SHARED, "linear_probe": "probe", "own_model": TUNED}
+    task, seed, branch = view.task, view.options.seed, result.branches.get(name)
+    others = {"shared": SHARED, "linear_probe": PROBE, "own_branch": BRANCH, "own_model": TUNED}
     baselines: dict[str, Any] = {"majority": {}}
     for p, tasks in judged.items():
         j = tasks[name]
@@ -128,6 +141,7 @@ def _task(
             "verdict": verdict_of(gap),
             "compared_with": alone,
             "validation": verdict.gap.as_json(),
+            "branch": None if branch is None else {"after": branch.after, "gap": branch.gap.as_json()},
             "kept": verdict.kept,
             "text": verdict.text,
         },

@@ -66,6 +66,11 @@ def task_jobs(job: Job) -> dict[str, TaskJob]:
     return {task.name: _view(job, task, i) for i, task in enumerate(job.dataset.schema.tasks)}
 
 
+def rows_in(job: Job, view: TaskJob, part: str) -> np.ndarray:
+    """Positions of a task's samples in a part of a job: that of all tasks, or the task's own."""
+    return np.arange(len(view.parts[part])) if job is view else view.rows[part]
+
+
 def _view(job: Job, task: Task, number: int) -> TaskJob:
     rows = {
         part: np.flatnonzero(~missing(data.labels(task.name))) for part, data in job.parts.items() if part != "screen"

@@ -1,0 +1,65 @@
+"""The picture of the trade-off: a panel for every two tasks, top right best for both."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+
+from headstart.report.figures.tradeoff import tradeoff_figure
+from headstart.report.schema import Tradeoff
+from headstart.report.words import MetricWords, metric_words
+
+SVG = "{http://www.w3.org/2000/svg}"
+ACCURACY, RMSE = metric_words("accuracy"), metric_words("rmse")
+
+
+def shown(points: list[dict[str, Any]], alone: dict[str, Any], metrics: dict[str, MetricWords]) -> list[Any]:
+    """Texts of the figure with their places, from left to right as they are drawn."""
+    svg = tradeoff_figure(Tradeoff(points=points, alone=alone), metrics, "fig")
+    assert svg is not None
+    return list(ET.fromstring(svg).iter(f"{SVG}text"))
+
+
+def point(a: float, x: float | None, y: float | None) -> dict[str, Any]:
+    return {"weights": {"a": a, "b": 1 - a}, "values": {"a": x, "b": y}}
+
+
+def texts(found: list[Any]) -> list[str]:
+    return ["".join(t.itertext()) for t in found]
+
+
+def test_points_have_their_weights_and_lines_their_tasks() -> None:
+    points = [point(0.25, 0.7, 2.0), point(0.75, 0.9, 3.0)]
+    found = texts(shown(points, {"a": 0.95, "b": 1.5}, {"a": ACCURACY, "b": RMSE}))
+    for text in ("0.25 : 0.75", "0.75 : 0.25", "a alone", "b alone", "a: Accuracy", f"b: {RMSE.title}", "90%"):
+        assert text in found, text
+
+
+def test_up_is_better_also_where_lower_is() -> None:
+    found = shown([point(0.2, 0.7, 2.0), point(0.8, 0.9, 3.0)], {}, {"a": ACCURACY, "b": RMSE})
+    ticks = [t for t in found if re.fullmatch(r"[\d.]+", "".join(t.itertext())) and "transform" in t.attrib]
+    numbers = sorted(
+        (float("".join(t.itertext())), float(re.findall(r"[\d.]+", t.attrib["transform"])[1])) for t in ticks
+    )
+    assert len(numbers) >= 2
+    assert [y for _, y in numbers] == sorted(y for _, y in numbers)  # SVG's y grows downwards
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_panel_for_every_pair(count: int) -> None:
+    names = ["a", "b", "c"][:count]
+    points = [{"weights": dict.fromkeys(names, 1 / count), "values": dict.fromkeys(names, 0.5)}]
+    found = texts(shown(points, {}, dict.fromkeys(names, ACCURACY)))
+    assert sum(": Accuracy" in text for text in found) == 2 * (1 if count == 2 else 3)
+
+
+def test_what_is_not_known_is_not_drawn() -> None:
+    found = texts(shown([point(0.2, None, 0.5), point(0.8, 0.9, 0.5)], {"a": None}, {"a": ACCURACY, "b": ACCURACY}))
+    assert "0.8 : 0.2" in found
+    assert "0.2 : 0.8" not in found
+    assert "a alone" not in found
+    nothing = Tradeoff(points=[point(0.5, None, 0.1)])  # type: ignore[list-item]
+    assert tradeoff_figure(nothing, {"a": ACCURACY, "b": ACCURACY}, "fig") is None
