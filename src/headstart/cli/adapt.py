@@ -51,7 +51,10 @@ def _fit_options(command: Any) -> Any:
 
 @_fit_options
 def command(
-    source: Annotated[str | None, typer.Option("--source", metavar="DATA", help="Labelled data, as for fit.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="DATA", help="Labelled data, as for fit; or none, and --model run:FOLDER."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="DATA", help="Data of the same kind; labels are not needed.")
     ] = None,
@@ -92,7 +95,7 @@ def command(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Carry a network over from labelled data to data without labels.
+    """Carry a network over from labelled data, or a run that learned them, to data without labels.
 
     Methods are tried on frozen features and on the network itself; a validator that needs no label of the target
     chooses, and refuses where none looks better than no adaptation. Labels that the target may have are masked.
@@ -103,8 +106,12 @@ def command(
         given = {**read_config(config, [*own, *NAMES]), **given}
     data = [given.pop(name, None) for name in ("source", "target")]
     for name, value in zip(("source", "target"), data, strict=True):
-        if value is None:
-            raise ConfigError(f"There is no {name}.", "headstart adapt --source LABELLED --target UNLABELLED")
+        if value is None and (name == "target" or not str(given.get("model", "")).startswith("run:")):
+            raise ConfigError(
+                f"There is no {name}.",
+                "headstart adapt --source LABELLED --target UNLABELLED; without the source's data: "
+                "headstart adapt --model run:FOLDER --target UNLABELLED",
+            )
     from headstart.verbs.domain.options import make_adapt_options
 
     make_adapt_options(given)  # a mistake is said now, before anything heavy is imported
@@ -128,7 +135,10 @@ def print_adaptation(run: Any, as_json: bool) -> None:
         f"{data['data']['name']}: {data['model']['reference']}, {data['strategy']['name']}, in "
         f"{seconds(data['cost']['seconds'])}."
     )
-    out.print(f"- {a['shift']['text']}")
+    if a["shift"] is not None:
+        out.print(f"- {a['shift']['text']}")
+    else:
+        out.print("- The source's data were not given: how far the domains lie apart is not known.")
     if not a["refused"]:
         out.print(f"- {data['strategy']['reasons'][0]}")
     out.print()
