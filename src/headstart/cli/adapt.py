@@ -41,7 +41,9 @@ TRAINING = frozenset(
 )
 """Options of how a method that moves the network trains."""
 
-NAMES = (fit_options.WITHOUT_TRAINING | TRAINING | {"model", "arch", "vocabulary", "out", "examples"}) - {"metric"}
+NAMES = (fit_options.WITHOUT_TRAINING | TRAINING | {"model", "arch", "vocabulary", "seeds", "out", "examples"}) - {
+    "metric"
+}
 METHOD = "Method"
 
 
@@ -143,6 +145,9 @@ def print_adaptation(run: Any, as_json: bool) -> None:
         out.print(f"- {data['strategy']['reasons'][0]}")
     out.print()
     _print_attempts(a)
+    if over := a.get("over_seeds"):
+        out.print()
+        _print_seeds(over)
     if a["verdict"] is not None:
         gap = a["verdict"]["gap"]
         out.print()
@@ -177,3 +182,23 @@ def _print_attempts(a: Mapping[str, Any]) -> None:
         for row in a["attempts"]
     ]
     print_table(columns, rows, right=columns[1:])
+
+
+def _print_seeds(over: Mapping[str, Any]) -> None:
+    """Every method over the seeds."""
+    oracle = any(row["oracle"] for row in over["attempts"])
+    rows = [
+        (
+            ("* " if row["method"] == over["method"] else "  ") + row["method"],
+            f"{row['picked']} of {len(over['runs'])}",
+            number(row["decided_by"]["mean"]),
+            interval(row["decided_by"]),
+            *((number(row["oracle"]["mean"]), interval(row["oracle"])) if oracle else ()),
+        )
+        for row in over["attempts"]
+    ]
+    columns = ["", "picked", f"mean {over['by']}", "95% interval"]
+    columns += ["mean target (oracle)", "95% interval"] if oracle else []
+    print_table(columns, rows, right=columns[1:])
+    console().print()
+    console().print(over["text"])

@@ -51,7 +51,7 @@ def adapt(source: Any, target: Any, *, model: str | Backbone | None = None, **op
         A model reference, or a `Backbone`. Without a source `run:FOLDER`, a finished run or a bundle: its classifier is
         what is adapted, by methods that read the target alone (SHOT, AdaBN, pseudo-labels, TENT).
     **options
-        Fields of `AdaptOptions`: `method`, `validator`, `target_labels`, `epochs`, `seed`, `out` ...
+        Fields of `AdaptOptions`: `method`, `validator`, `target_labels`, `epochs`, `seed`, `seeds`, `out` ...
 
     Returns
     -------
@@ -74,9 +74,13 @@ def adapt(source: Any, target: Any, *, model: str | Backbone | None = None, **op
     folder = RunFolder.create(
         checked.out, f"adapt-{_stem(checked.model if source is None else source)}-{_stem(target)}"
     )
+    if checked.seeds > 1:
+        from headstart.verbs.domain.seeds import adapt_seeds
+
+        return adapt_seeds(folder, there, checked, source, target, module)
     with tidy(folder, there), folder.locked(), interruptible(folder):
         pair = _open(folder, checked, source, target, module)
-        folder.write_config(_config(checked, source, target))
+        folder.write_config(config_of(checked, source, target))
         write_json(folder.data, _fingerprints(pair))
         return _run(pair, checked)
 
@@ -107,6 +111,10 @@ def resume_adaptation(folder: RunFolder, config: dict[str, Any], source: Any, mo
             f"The data of {folder.path} were given as objects, which cannot be read again.", "Start the run anew."
         )
     options = make_adapt_options({**config, "out": folder.path})
+    if options.seeds > 1:
+        from headstart.verbs.domain.seeds import resume_seeds
+
+        return resume_seeds(folder, options, source, target, module)
     with folder.locked(), interruptible(folder):
         pair = _open(folder, options, source, target, module)
         if json.loads(folder.data.read_text(encoding="utf-8")) != _fingerprints(pair):
@@ -157,7 +165,7 @@ def _stem(data: Any) -> str:
     return Path(str(name).rpartition(":")[2]).stem or "data"
 
 
-def _config(options: AdaptOptions, source: Any, target: Any) -> dict[str, Any]:
+def config_of(options: AdaptOptions, source: Any, target: Any) -> dict[str, Any]:
     """What resuming reads: paths that mean the same from everywhere."""
     paths = [absolute(data) if isinstance(data, (str, Path)) else None for data in (source, target)]
     names = ("valid", "test", "target_labels")

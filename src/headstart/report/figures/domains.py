@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -24,7 +23,7 @@ def validator_curve(curve: Sequence[Mapping[str, Any]], validator: str, title: s
     known = [key for key in looks if all(p.get(key) is not None for p in points)]
     with drawing():
         figure = new_figure(920 if known else 460, 250)
-        left, *others = np.ravel(figure.subplots(1, 2 if known else 1))
+        left, *others = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
         left.plot(epochs, [p["score"] for p in points], color=BLUE, marker="o", markersize=3)
         left.set_title(f"What decides: {validator} (higher is better)")
         for right in others:

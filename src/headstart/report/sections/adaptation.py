@@ -16,6 +16,7 @@ from headstart.report.formats import count, duration, estimate, interval, number
 from headstart.report.pictures import Album
 from headstart.report.sample import shown
 from headstart.report.schema import Bin, Estimate, Shown
+from headstart.report.sections.adaptation_seeds import adaptation_seeds
 from headstart.report.sections.facts import cost, provenance, reproduction, usage
 from headstart.report.sections.remarks import remarks
 from headstart.report.sections.section import Section
@@ -82,6 +83,7 @@ def adaptation_sections(run: RunFolder, album: Album) -> list[Section]:
         return [remarks(run), reproduction(run)]
     return [
         _attempts(run),
+        *adaptation_seeds(run),
         *_curves(run),
         _unknown_shift(run) if run.report.adaptation.get("without_source") else _shift(run),
         _maps(run),

@@ -29,10 +29,10 @@ def write_maps(pair: Pair, start: FrozenProbe | None, plain: Attempt, taken: Att
     """
     job = pair.job
     if start is None:
-        first = (plain.source.features, plain.target.features)
+        first = [plain.source.features, plain.target.features]
     else:
         place = (start.stage, start.grid)
-        first = tuple(job.features(start.size, part, [place])[place].numpy() for part in ("validation", TARGET))
+        first = [job.features(start.size, part, [place])[place].numpy() for part in ("validation", TARGET)]
     rows = [np.random.default_rng(i).permutation(len(x))[: MAP_SAMPLES // 2] for i, x in enumerate(first)]
     n = [len(r) for r in rows]
     before = np.concatenate([x[r] for x, r in zip(first, rows, strict=True)])

@@ -183,9 +183,18 @@ def read_oracle(job: Job, target: Any, inputs: Dataset, whose: str = "source") -
     number = np.array([job.task.classes.index(c) if c in job.task.classes else MISSING for c in task.classes])
     ours = np.where(labels >= 0, number[np.maximum(labels, 0)], MISSING)
     place = dict(zip(found.ids, ours.tolist(), strict=True))
-    # The ids of pictures in folders begin with the folder that was named; those of labelled data do not.
-    known = [place.get(i, place.get("/".join(Path(i).parts[-2:]), MISSING)) for i in inputs.ids]
+    known = [next((place[name] for name in _endings(i) if name in place), MISSING) for i in inputs.ids]
     return None if all(k == MISSING for k in known) else np.array(known, dtype=np.int64)
+
+
+def _endings(name: str) -> list[str]:
+    """An id, and what is left of it without folders at its start.
+
+    Ids of pictures in folders begin with the folder that was named, those of labelled data with that of the part or
+    class.
+    """
+    parts = Path(name).parts
+    return [name, *("/".join(parts[i:]) for i in range(1, len(parts) - 1))]
 
 
 def _read_labels(job: Job, target: Any) -> Dataset | None:
