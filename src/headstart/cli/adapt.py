@@ -11,6 +11,7 @@ import typer
 
 from headstart.cli import fit_options
 from headstart.cli.config_file import read_config
+from headstart.cli.outcome import print_estimate
 from headstart.cli.output import (
     AsJson,
     console,
@@ -94,6 +95,7 @@ def command(
         Path | None,
         typer.Option("--config", metavar="FILE", help="Options from a YAML file; what is typed here beats it."),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")] = False,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -119,6 +121,11 @@ def command(
     make_adapt_options(given)  # a mistake is said now, before anything heavy is imported
     from headstart import verbs
 
+    if dry_run:
+        with working():
+            estimate = verbs.estimate_adaptation(*data, **given)
+        print_json(estimate) if as_json else print_estimate(estimate)
+        return
     with working():
         run = verbs.adapt(*data, **given)
     print_adaptation(run, as_json)
@@ -191,14 +198,17 @@ def _print_seeds(over: Mapping[str, Any]) -> None:
         (
             ("* " if row["method"] == over["method"] else "  ") + row["method"],
             f"{row['picked']} of {len(over['runs'])}",
-            number(row["decided_by"]["mean"]),
-            interval(row["decided_by"]),
-            *((number(row["oracle"]["mean"]), interval(row["oracle"])) if oracle else ()),
+            _spread(row["decided_by"]),
+            *((_spread(row["oracle"]),) if oracle else ()),
         )
         for row in over["attempts"]
     ]
-    columns = ["", "picked", f"mean {over['by']}", "95% interval"]
-    columns += ["mean target (oracle)", "95% interval"] if oracle else []
+    columns = ["", "picked", over["by"], *(["target (oracle)"] if oracle else [])]
     print_table(columns, rows, right=columns[1:])
+    console().print("Means over the seeds, and 95% intervals of these.")
     console().print()
     console().print(over["text"])
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    return f"{number(found['mean'])} ({interval(found)})"

@@ -36,6 +36,11 @@ from headstart.verbs.frozen import run_probes, run_screening
 from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, tidy
 
+OWN_JUDGE = (
+    "SHOT raises what infomax scores, so infomax favours it; both presume that every class is in the target, about as "
+    "often as the others. --validator class-ami or snd judges by something else."
+)
+
 
 def adapt(source: Any, target: Any, *, model: str | Backbone | None = None, **options: Any) -> Run:
     """Adapt a network from a labelled source to an unlabelled target.
@@ -79,7 +84,7 @@ def adapt(source: Any, target: Any, *, model: str | Backbone | None = None, **op
 
         return adapt_seeds(folder, there, checked, source, target, module)
     with tidy(folder, there), folder.locked(), interruptible(folder):
-        pair = _open(folder, checked, source, target, module)
+        pair = open_either(folder, checked, source, target, module)
         folder.write_config(config_of(checked, source, target))
         write_json(folder.data, _fingerprints(pair))
         return _run(pair, checked)
@@ -116,7 +121,7 @@ def resume_adaptation(folder: RunFolder, config: dict[str, Any], source: Any, mo
 
         return resume_seeds(folder, options, source, target, module)
     with folder.locked(), interruptible(folder):
-        pair = _open(folder, options, source, target, module)
+        pair = open_either(folder, options, source, target, module)
         if json.loads(folder.data.read_text(encoding="utf-8")) != _fingerprints(pair):
             what = "data" if pair.model is None else "data or the model"
             raise HeadstartError(
@@ -126,7 +131,10 @@ def resume_adaptation(folder: RunFolder, config: dict[str, Any], source: Any, mo
         return _run(pair, options)
 
 
-def _open(folder: RunFolder, options: AdaptOptions, source: Any, target: Any, module: Backbone | None) -> Pair:
+def open_either(
+    folder: RunFolder, options: AdaptOptions, source: Any, target: Any, module: Backbone | None = None
+) -> Pair:
+    """Both domains, or the target and the model that stands for the source."""
     if source is None:
         return open_given(folder, options, target)
     return open_pair(folder, options, source, target, module)
@@ -147,6 +155,8 @@ def _run(pair: Pair, options: AdaptOptions) -> Run:
             progress().say(f"{name}, on frozen features")
             attempts.append(run_shallow(pair, name, start))
     else:
+        if validator == "infomax" and {"auto", "shot"} & set(options.method):
+            job.notes.info("source", OWN_JUDGE)
         deep = [SOURCE_MODEL, *able(pair, methods_without_source(options.method), options.method)]
     for name in deep:
         attempts.append(run_deep(pair, name, start, validator))

@@ -13,11 +13,13 @@ import torch
 from headstart.adapt.deep import Recipe, Setting, build
 from headstart.adapt.deep.statistics import Tent, adapt_statistics
 from headstart.adapt.validators import validate
+from headstart.core.errors import ConfigError
 from headstart.core.seeding import derive
 from headstart.core.words import counted
 from headstart.data.augment import Augmentation
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.supervised import Loss, Supervised
+from headstart.models.backbone import Backbone
 from headstart.models.model import Model
 from headstart.store.runfolder import JsonLines
 from headstart.store.tensors import load_tree, save_tree
@@ -152,17 +154,20 @@ def _augmentation(pair: Pair) -> Augmentation | None:
     return augmentation_of(pair.job, False)
 
 
+def phase_of(pair: Pair, backbone: Backbone) -> Phase:
+    """The last phase of the strategy that methods train by."""
+    job = pair.job
+    samples = len(job.parts["train" if pair.model is None else TARGET])
+    situation = Situation(stage_sizes(backbone), backbone.family, samples, chosen_options(job), job.pretrained)
+    phases = make_strategy(_strategy(pair), situation).phases
+    if not phases:
+        raise ConfigError(f"The strategy {_strategy(pair)!r} trains nothing.", "Use lp-ft or full.")
+    return phases[-1]
+
+
 def _work(pair: Pair, model: Model, setting: Setting, recipe: Recipe | None) -> Work:
     """One phase with the rates of fine-tuning; what a method adds learns at the rate of the last stage."""
-    job = pair.job
-    situation = Situation(
-        stage_sizes(model.backbone),
-        model.backbone.family,
-        len(job.parts["train" if pair.model is None else TARGET]),
-        chosen_options(job),
-        job.pretrained,
-    )
-    phase = make_strategy(_strategy(pair), situation).phases[-1]
+    job, phase = pair.job, phase_of(pair, model.backbone)
     rates = dict(phase.rates)
     fastest = max(rate for name, rate in rates.items() if name != "head")
     if recipe is not None and recipe.frozen_head:
