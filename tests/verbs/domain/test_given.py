@@ -146,6 +146,18 @@ class TestLabels:
         assert run.metrics["target (oracle)"] != other.metrics["target (oracle)"]
         assert none.data["adaptation"]["verdict"] is None
 
+    def test_a_test_part_of_the_target_is_only_predicted(self, fitted: hs.Run, target: Any, tmp_path: Path) -> None:
+        x, y = digits(2, 40)
+        data = hs.load_data(target, test=(pale(x), y))
+        found = hs.adapt(None, data, model=f"run:{fitted.path}", method="adabn", out=tmp_path / "run", **EXACT)
+        rows = pd.read_parquet(found.path / "predictions.parquet")
+        assert dict(rows["part"].value_counts()) == {"target": 150, "target-test": 40}
+        assert set(found.metrics) == {"target (oracle)", "target-test (oracle)"}
+        alone = hs.adapt(None, target, model=f"run:{fitted.path}", method="adabn", out=tmp_path / "alone", **EXACT)
+        weights = [(r.path / "bundle" / "model.safetensors").read_bytes() for r in (found, alone)]
+        assert weights[0] == weights[1], "the statistics are those of the part that is adapted to"
+        assert attempts(found)["adabn"]["unseen"]["value"] > attempts(found)["source-model"]["unseen"]["value"]
+
     def test_a_few_given_on_purpose_choose(self, fitted: hs.Run, target: Any, shapes: Any, tmp_path: Path) -> None:
         folder = by_class(tmp_path / "few", pale(digits(2, 60)[0]), digits(2, 60)[1])
         found = hs.adapt(

@@ -57,5 +57,6 @@ def _spread(found: Mapping[str, Any], share: bool) -> tuple[str, str]:
     mean, std, low, high = (found.get(key) for key in ("mean", "std", "low", "high"))
     if mean is None:
         return NONE, ""
-    spread = "" if std is None else f" ± {100 * std:.1f}" if share else f" ± {number(std, 2)}"
+    # What is the same for every seed differs by rounding at most.
+    spread = "" if std is None else f" ± {100 * std:.1f}" if share else f" ± {number(std if std > 1e-9 else 0.0, 2)}"
     return show(mean) + spread, "" if low is None or high is None else f"{show(low)} to {show(high)}"
