@@ -113,7 +113,7 @@ def test_what_was_stopped_goes_on_and_ends_the_same(
             raise Stop
         return do(self, name, compute)
 
-    def copy(run: Path, to: Path, do: Any = seeds._copy) -> None:
+    def copy(run: Path, to: Path, do: Any = seeds.hand_back) -> None:
         do(run, to)
         if moment == "while copying":
             raise Stop
@@ -126,7 +126,7 @@ def test_what_was_stopped_goes_on_and_ends_the_same(
         return do(run, *more)
 
     monkeypatch.setattr(RunFolder, "step", step)
-    monkeypatch.setattr(seeds, "_copy", copy)
+    monkeypatch.setattr(seeds, "hand_back", copy)
     monkeypatch.setattr(seeds, "resume", resume)
     shutil.copytree(root / "data", tmp_path / "data")
     with pytest.raises(Stop):
@@ -170,7 +170,7 @@ def test_objects_are_given_again(shapes: ModuleType, monkeypatch: pytest.MonkeyP
 
     data = shapes.arrays(16)
     with monkeypatch.context() as patch:
-        patch.setattr(seeds, "_copy", lambda *_: (_ for _ in ()).throw(Stop))
+        patch.setattr(seeds, "hand_back", lambda *_: (_ for _ in ()).throw(Stop))
         with pytest.raises(Stop):
             hs.fit(data, **shapes.QUICK, strategy="probe", seeds=2, out="run")
     shutil.rmtree("run/seed-1")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from headstart.adapt.shallow.method import Array, classify
-from headstart.core.registry import get, register
+from headstart.core.registry import get, methods, register
 from headstart.features.density import density_ratio
 from headstart.measure import validators as measure
 
@@ -27,7 +27,8 @@ class Evidence:
     Attributes
     ----------
     source, labels, source_features
-        (V, C) probabilities, (V,) labels and (V, D) features of held-out source samples.
+        (V, C) probabilities, (V,) labels and (V, D) features of held-out source samples; V is 0 where there is no
+        source, and validators that need one cannot be asked then.
     target, target_features
         (M, C) and (M, D) of the target.
     """
@@ -69,11 +70,9 @@ class Evidence:
 Validator = Callable[[Evidence], float]
 
 
-def names() -> list[str]:
-    """Every validator."""
-    from headstart.core.registry import names as registered
-
-    return registered("validator")
+def names(source: bool = True) -> list[str]:
+    """Every validator; where there is no source, those that look at the target only."""
+    return [m.name for m in methods("validator") if source or "source" not in m.needs]
 
 
 def validate(name: str, evidence: Evidence) -> float:
@@ -132,13 +131,14 @@ def class_ami(e: Evidence) -> float:
     "iwcv",
     summary="held-out source loss, weighed by the density ratio",
     source="Sugiyama et al. 2007, JMLR 8",
+    needs=("source",),
 )
 def iwcv(e: Evidence) -> float:
     """Minus the weighted loss."""
     return measure.importance_weighted(e.losses, e.weights)
 
 
-@register("validator", "dev", summary="IWCV with a control variate", source="You et al. 2019, ICML")
+@register("validator", "dev", summary="IWCV with a control variate", source="You et al. 2019, ICML", needs=("source",))
 def dev(e: Evidence) -> float:
     """Minus the estimated loss."""
     return measure.deep_embedded(e.losses, e.weights)
@@ -149,6 +149,7 @@ def dev(e: Evidence) -> float:
     "reverse",
     summary="a classifier of the target's answers, judged on the source's labels",
     source="Zhong et al. 2010, ECML; Bruzzone & Marconcini 2010, TPAMI",
+    needs=("source",),
 )
 def reverse(e: Evidence) -> float:
     """Accuracy on held-out source samples of a logistic regression fitted to the target's answers, on principal axes.
@@ -162,7 +163,13 @@ def reverse(e: Evidence) -> float:
     return measure.accuracy(back, e.labels)
 
 
-@register("validator", "source-accuracy", summary="accuracy on held-out source samples", source="the naive choice")
+@register(
+    "validator",
+    "source-accuracy",
+    summary="accuracy on held-out source samples",
+    source="the naive choice",
+    needs=("source",),
+)
 def source_accuracy(e: Evidence) -> float:
     """Says little about the target."""
     return measure.accuracy(e.source, e.labels)

@@ -11,6 +11,7 @@ import typer
 
 from headstart.cli import fit_options
 from headstart.cli.config_file import read_config
+from headstart.cli.outcome import print_estimate
 from headstart.cli.output import (
     AsJson,
     console,
@@ -41,7 +42,9 @@ TRAINING = frozenset(
 )
 """Options of how a method that moves the network trains."""
 
-NAMES = (fit_options.WITHOUT_TRAINING | TRAINING | {"model", "arch", "vocabulary", "out", "examples"}) - {"metric"}
+NAMES = (fit_options.WITHOUT_TRAINING | TRAINING | {"model", "arch", "vocabulary", "seeds", "out", "examples"}) - {
+    "metric"
+}
 METHOD = "Method"
 
 
@@ -51,7 +54,10 @@ def _fit_options(command: Any) -> Any:
 
 @_fit_options
 def command(
-    source: Annotated[str | None, typer.Option("--source", metavar="DATA", help="Labelled data, as for fit.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="DATA", help="Labelled data, as for fit; or none, and --model run:FOLDER."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="DATA", help="Data of the same kind; labels are not needed.")
     ] = None,
@@ -89,10 +95,11 @@ def command(
         Path | None,
         typer.Option("--config", metavar="FILE", help="Options from a YAML file; what is typed here beats it."),
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and what it would cost.")] = False,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Carry a network over from labelled data to data without labels.
+    """Carry a network over from labelled data, or a run that learned them, to data without labels.
 
     Methods are tried on frozen features and on the network itself; a validator that needs no label of the target
     chooses, and refuses where none looks better than no adaptation. Labels that the target may have are masked.
@@ -103,13 +110,22 @@ def command(
         given = {**read_config(config, [*own, *NAMES]), **given}
     data = [given.pop(name, None) for name in ("source", "target")]
     for name, value in zip(("source", "target"), data, strict=True):
-        if value is None:
-            raise ConfigError(f"There is no {name}.", "headstart adapt --source LABELLED --target UNLABELLED")
+        if value is None and (name == "target" or not str(given.get("model", "")).startswith("run:")):
+            raise ConfigError(
+                f"There is no {name}.",
+                "headstart adapt --source LABELLED --target UNLABELLED; without the source's data: "
+                "headstart adapt --model run:FOLDER --target UNLABELLED",
+            )
     from headstart.verbs.domain.options import make_adapt_options
 
     make_adapt_options(given)  # a mistake is said now, before anything heavy is imported
     from headstart import verbs
 
+    if dry_run:
+        with working():
+            estimate = verbs.estimate_adaptation(*data, **given)
+        print_json(estimate) if as_json else print_estimate(estimate)
+        return
     with working():
         run = verbs.adapt(*data, **given)
     print_adaptation(run, as_json)
@@ -128,11 +144,17 @@ def print_adaptation(run: Any, as_json: bool) -> None:
         f"{data['data']['name']}: {data['model']['reference']}, {data['strategy']['name']}, in "
         f"{seconds(data['cost']['seconds'])}."
     )
-    out.print(f"- {a['shift']['text']}")
+    if a["shift"] is not None:
+        out.print(f"- {a['shift']['text']}")
+    else:
+        out.print("- The source's data were not given: how far the domains lie apart is not known.")
     if not a["refused"]:
         out.print(f"- {data['strategy']['reasons'][0]}")
     out.print()
     _print_attempts(a)
+    if over := a.get("over_seeds"):
+        out.print()
+        _print_seeds(over)
     if a["verdict"] is not None:
         gap = a["verdict"]["gap"]
         out.print()
@@ -167,3 +189,26 @@ def _print_attempts(a: Mapping[str, Any]) -> None:
         for row in a["attempts"]
     ]
     print_table(columns, rows, right=columns[1:])
+
+
+def _print_seeds(over: Mapping[str, Any]) -> None:
+    """Every method over the seeds."""
+    oracle = any(row["oracle"] for row in over["attempts"])
+    rows = [
+        (
+            ("* " if row["method"] == over["method"] else "  ") + row["method"],
+            f"{row['picked']} of {len(over['runs'])}",
+            _spread(row["decided_by"]),
+            *((_spread(row["oracle"]),) if oracle else ()),
+        )
+        for row in over["attempts"]
+    ]
+    columns = ["", "picked", over["by"], *(["target (oracle)"] if oracle else [])]
+    print_table(columns, rows, right=columns[1:])
+    console().print("Means over the seeds, and 95% intervals of these.")
+    console().print()
+    console().print(over["text"])
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    return f"{number(found['mean'])} ({interval(found)})"

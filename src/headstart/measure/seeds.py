@@ -48,11 +48,13 @@ class GapOverSeeds:
     sample_error: float | None
 
 
-def over_seeds(name: str, values: Sequence[float | None], level: float = 0.95) -> OverSeeds:
+def over_seeds(
+    name: str, values: Sequence[float | None], level: float = 0.95, within: tuple[float, float] | None = None
+) -> OverSeeds:
     """Mean, standard deviation and Student's t interval of a metric over seeds.
 
     The interval is of what training with yet other seeds would give on the same samples, on average; it ends where
-    the metric `name` does. One seed has neither spread nor interval.
+    the metric `name` does, or at `within`. One seed has neither spread nor interval.
 
     >>> found = over_seeds("accuracy", [0.90, 0.92, 0.94])
     >>> [round(v, 4) for v in (found.mean, found.std, found.low, found.high)]
@@ -66,7 +68,7 @@ def over_seeds(name: str, values: Sequence[float | None], level: float = 0.95) -
         return OverSeeds(mean, None, None, None)
     std = float(x.std(ddof=1))
     half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * std / math.sqrt(n)
-    least, most = RANGES.get(name, (0.0, 1.0))
+    least, most = within or RANGES.get(name, (0.0, 1.0))
     return OverSeeds(mean, std, max(mean - half, least), min(mean + half, most))
 
 

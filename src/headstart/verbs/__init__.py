@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from headstart.verbs.adapt import adapt
     from headstart.verbs.check import check
     from headstart.verbs.compare import compare
+    from headstart.verbs.domain.estimate import estimate_adaptation
     from headstart.verbs.estimate import estimate
     from headstart.verbs.evaluate import evaluate
     from headstart.verbs.export import export
@@ -29,6 +30,7 @@ _WHERE = {
     "check": "check",
     "compare": "compare",
     "estimate": "estimate",
+    "estimate_adaptation": "domain.estimate",
     "evaluate": "evaluate",
     "export": "export",
     "fit": "fit",
@@ -47,6 +49,7 @@ __all__ = [
     "check",
     "compare",
     "estimate",
+    "estimate_adaptation",
     "evaluate",
     "export",
     "fit",

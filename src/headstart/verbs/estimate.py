@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def estimate(data: Any, **options: Any) -> dict[str, Any]:
         if len(job.dataset.schema.tasks) > 1:
             return _of_tasks(job, checked.model)
         check_one(checked)
-        return _times(plan(job), checked.seeds, job.pretrained)
+        return over_seeds(plan(job), checked.seeds, job.pretrained)
 
 
 def _of_tasks(job: Job, asked: str) -> dict[str, Any]:
@@ -63,8 +64,8 @@ def _of_tasks(job: Job, asked: str) -> dict[str, Any]:
     return plan_tasks(job, views)
 
 
-def _times(found: dict[str, Any], seeds: int, pretrained: bool) -> dict[str, Any]:
-    """The plan of a fit over seeds: what a pretrained network computes frozen is kept from the first one."""
+def over_seeds(found: dict[str, Any], seeds: int, pretrained: bool) -> dict[str, Any]:
+    """A plan over seeds: what a pretrained network computes frozen is kept from the first one."""
     if seeds == 1:
         return found
     kept = ("screen", "probe") if pretrained else ()
@@ -95,19 +96,12 @@ def plan(job: Job) -> dict[str, Any]:
     if job.options.reinit:
         check_reinit(backbone, job.options.reinit)
     sizes = job.modality.sizes(job, backbone)
-    unit = job.modality.unit
     n = {part: len(data) for part, data in job.parts.items()}
     size = sizes[len(sizes) // 2]
     name = job.options.strategy if job.options.strategy != "auto" else "lp-ft" if job.pretrained else "full"
     phases = phases_of(job, name, backbone)
-    forward, training = speeds(job, size, {stage for phase in phases for stage in phase.rates})
-    screening = sum(n["screen"] / forward * (s / size) ** 2 if size else 0.0 for s in sizes) + 8 * len(sizes)
-    everything = n["train"] + n.get("validation", 0)
-    at = f" at {', '.join(map(str, sizes))} {unit}" if unit else ""
-    steps: list[dict[str, Any]] = [
-        {"name": "screen", "detail": f"{n['screen']} samples{at}", "seconds": screening},
-        {"name": "probe", "detail": f"{everything} samples once", "seconds": everything / forward + 5},
-    ]
+    forward, training = speeds(job, job.open(size).eval(), {stage for phase in phases for stage in phase.rates})
+    steps = frozen_steps(job, sizes, forward, n["train"] + n.get("validation", 0))
     if phases:
         epochs = sum(p.epochs for p in phases)
         passes = 2 if job.few else 1
@@ -120,20 +114,39 @@ def plan(job: Job) -> dict[str, Any]:
 
 def described(job: Job, backbone: Backbone, size: int, steps: list[dict[str, Any]]) -> dict[str, Any]:
     """What `estimate` returns, out of the steps."""
-    parts = {part: len(data) for part, data in job.parts.items() if part != "screen"}
+    parameters = sum(p.numel() for p in backbone.parameters())
+    found = planned(job, steps, size, parameters)
+    return found | {"disk_mb": round(12 * 4 * parameters / 2**20) + 5}
+
+
+def frozen_steps(job: Job, sizes: Sequence[int], forward: float, samples: int) -> list[dict[str, Any]]:
+    """Screening, and one pass over `samples` for the probes, at `forward` samples per second of the middle size."""
+    count, unit, size = len(job.parts["screen"]), job.modality.unit, sizes[len(sizes) // 2]
+    screening = sum(count / forward * (s / size) ** 2 if size else 0.0 for s in sizes) + 8 * len(sizes)
+    at = f" at {', '.join(map(str, sizes))} {unit}" if unit else ""
+    return [
+        {"name": "screen", "detail": f"{count} samples{at}", "seconds": screening},
+        {"name": "probe", "detail": f"{samples} samples once", "seconds": samples / forward + 5},
+    ]
+
+
+def planned(job: Job, steps: Sequence[dict[str, Any]], size: int, parameters: int) -> dict[str, Any]:
+    """What an estimate says: the data, the steps and their sums; `disk_mb` is the caller's."""
     steps = [{**s, "seconds": round(float(s["seconds"]), 1)} for s in steps]
     kept = size * size * (job.dataset.schema.channels or 3) if job.modality.name == "image" else 0
-    parameters = sum(p.numel() for p in backbone.parameters())
+    samples = sum(len(data) for part, data in job.parts.items() if part != "screen")
     return {
-        "data": {"name": job.dataset.name, "parts": parts},
+        "data": {
+            "name": job.dataset.name,
+            "parts": {part: len(data) for part, data in job.parts.items() if part != "screen"},
+        },
         "model": job.options.model,
         "size": size,
         "size_unit": job.modality.unit,
         "device": str(job.device),
         "plan": steps,
         "seconds": round(sum(s["seconds"] for s in steps)),
-        "memory_mb": round((kept * len(job.dataset) + 16 * parameters + 800 * 2**20) / 2**20),
-        "disk_mb": round(12 * 4 * parameters / 2**20) + 5,
+        "memory_mb": round((kept * samples + 16 * parameters + 800 * 2**20) / 2**20),
     }
 
 
@@ -143,7 +156,7 @@ def training_seconds(job: Job, name: str, size: int) -> float:
     phases = phases_of(job, name, backbone)
     if not phases:
         return 0.0
-    _, training = speeds(job, size, {stage for phase in phases for stage in phase.rates})
+    _, training = speeds(job, job.open(size).eval(), {stage for phase in phases for stage in phase.rates})
     return (2 if job.few else 1) * sum(p.epochs for p in phases) * len(job.parts["train"]) / training
 
 
@@ -154,24 +167,25 @@ def phases_of(job: Job, name: str, backbone: Backbone) -> tuple[Phase, ...]:
     return make_strategy(name, situation).phases
 
 
-def speeds(job: Job, size: int, trained: set[str]) -> tuple[float, float]:
+def speeds(job: Job, backbone: Backbone, trained: Collection[str]) -> tuple[float, float]:
     """Samples per second, forward only and in training of these stages, each measured for a moment."""
-    backbone = job.open(size).eval()
     for name, stage in backbone.stages.items():
         stage.requires_grad_(name in trained)
     # A run measures which of them it trains faster in.
     formats = {job.dtype, torch.float32} if job.options.precision == "auto" else {job.dtype}
-    batch = _begun(job, backbone)
-    training = max(_rate(job, backbone, *batch, True, f) for f in formats) if trained & set(backbone.stages) else 1.0
+    batch = begun(job, backbone)
+    training = (
+        max(_rate(job, backbone, *batch, True, f) for f in formats) if set(trained) & set(backbone.stages) else 1.0
+    )
     return _rate(job, backbone, *batch, False, job.dtype), training
 
 
 def forward_speed(job: Job, backbone: Backbone) -> float:
     """Samples per second that the network runs forward in the job's number format, measured for a moment."""
-    return _rate(job, backbone, *_begun(job, backbone), False, job.dtype)
+    return _rate(job, backbone, *begun(job, backbone), False, job.dtype)
 
 
-def _begun(job: Job, backbone: Backbone) -> tuple[State, int]:
+def begun(job: Job, backbone: Backbone) -> tuple[State, int]:
     """A batch of the job's own samples as the first stage takes it, and their number."""
     batch = min(backbone.batch_size(), len(job.parts["screen"]))
     some = job.reader(backbone).batch("screen", range(batch), ("plain",), labels=False).to(job.device)

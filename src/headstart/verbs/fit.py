@@ -133,7 +133,7 @@ def resume(run: str | Path, data: Any = None, model: Backbone | None = None) -> 
         return Run(folder.path)
     config = folder.read_config()
     verb, source = config.pop("verb", "fit"), config.pop("data")
-    if data is None and source is None:
+    if data is None and source is None and not config.get("without_source"):
         raise ConfigError(
             f"The data of {folder.path} were given as an object.", "Give them again: resume(run, data=...)."
         )

@@ -97,7 +97,7 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
     reports = [run.data for run in runs]
     metric = find_metric(reports[0]["task"]["kind"], reports[0]["metric"])
     best = _best(metric, [r["metrics"]["validation"][metric.name]["value"] for r in reports])
-    _copy(runs[best].path, folder.path)
+    hand_back(runs[best].path, folder.path)
     cost = reports[best]["cost"]
     parts = {name: round(sum(r["cost"]["parts"].get(name, 0.0) for r in reports), 2) for name in cost["parts"]}
     seconds = round(sum(r["cost"]["seconds"] for r in reports), 2)
@@ -124,7 +124,8 @@ def _best(metric: Metric, values: list[float | None]) -> int:
     return best
 
 
-def _copy(run: Path, to: Path) -> None:
+def hand_back(run: Path, to: Path) -> None:
+    """Copy what a seed's run wrote to where a run without seeds has it."""
     for name in FILES:
         if (run / name).exists():
             with replacing(to / name) as path:

@@ -15,7 +15,18 @@ from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.registry import get, methods
 from headstart.train.update import OneBackward, Update
 
-__all__ = ["Alignment", "Recipe", "Setting", "adversarial", "answers", "build", "moments", "names", "statistics"]
+__all__ = [
+    "Alignment",
+    "Recipe",
+    "Setting",
+    "adversarial",
+    "answers",
+    "build",
+    "moments",
+    "names",
+    "statistics",
+    "without_source",
+]
 
 
 @dataclass(frozen=True)
@@ -52,13 +63,20 @@ def names(training: bool = True) -> list[str]:
     return [m.name for m in found if not training or "no training" not in m.needs]
 
 
-def build(name: str, setting: Setting, **options: Any) -> Recipe:
+def without_source() -> list[str]:
+    """Every method that goes on from a trained network with inputs of the target alone."""
+    return [m.name for m in methods("adaptation") if {"no source", "source if there is one"} & m.needs]
+
+
+def build(name: str, setting: Setting, source: bool = True, **options: Any) -> Recipe:
     """The recipe of a method, or of several joined by "+".
 
     Parameters
     ----------
     name
         As `headstart methods --kind adaptation` lists them.
+    source
+        Whether there are source data; if not, only `without_source` methods can be built, each by itself.
     options
         What differs from the defaults; of several methods, each takes those that it has.
 
@@ -72,14 +90,18 @@ def build(name: str, setting: Setting, **options: Any) -> Recipe:
     for method in found:
         if "network" not in method.needs or "no training" in method.needs:
             raise ConfigError(f"{method.name!r} trains no network.", f"Those that do: {', '.join(names())}.")
+        if not source and method.name not in without_source():
+            raise ConfigError(f"{method.name!r} needs source data.", f"Without: {', '.join(without_source())}.")
     known = {method.name: set(inspect.signature(method.build).parameters) - {"setting"} for method in found}
     for option in options:
         if not any(option in own for own in known.values()):
             raise ConfigError(f"{name!r} has no option {option!r}.", did_you_mean(option, set().union(*known.values())))
     objectives = [m.build(setting, **{k: v for k, v in options.items() if k in known[m.name]}) for m in found]
-    alone = [p for p, o in zip(parts, objectives, strict=True) if getattr(o, "alone", False)]
+    alone = [p for p, o in zip(parts, objectives, strict=True) if not source or getattr(o, "alone", False)]
     if alone and len(parts) > 1:
         raise ConfigError(f"{alone[0]!r} has steps of its own and cannot be joined with others.", "Name it by itself.")
+    if not source:
+        objectives[0].feeds = (setting.target_alone,)
     if len(set(parts)) < len(parts):
         raise ConfigError(f"{name!r} names a method twice.", "Name each once.")
     first = objectives[0]

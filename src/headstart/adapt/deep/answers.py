@@ -15,7 +15,7 @@ from headstart.adapt.deep.method import TARGET, Alignment, Setting, entropy, sta
 from headstart.core.registry import register
 from headstart.measure.discrepancy import squared_distances
 from headstart.models.model import Model, Output
-from headstart.train.batch import Batch, Feed, Terms
+from headstart.train.batch import Batch, Terms
 from headstart.train.objective import Context
 
 
@@ -98,7 +98,8 @@ class _Relabelling(Alignment):
         return torch.cat(chances)[order], torch.cat(features)[order]
 
     def of(self, batch: Batch) -> Tensor:
-        return self.labels[batch.index.cpu()].to(next(iter(batch.views.values()))["x"].device)
+        state = next(iter(batch.views.values()))  # of pictures and series its key is x, of texts others
+        return self.labels[batch.index.cpu()].to(next(iter(state.values())).device)
 
     def against_labels(self, model: Model, batch: Batch) -> Tensor:
         """Cross-entropy on the samples that have a label; 0 where none has."""
@@ -118,10 +119,13 @@ class _Relabelling(Alignment):
     summary="the surest answers of each class on the target are learned as labels, and more of them each epoch",
     source="Zou et al. 2018, ECCV, arXiv 1810.07911",
     defaults={"any": {"weight": 1.0, "first": 0.2, "last": 0.9}},
-    needs=("network",),
+    needs=("network", "source if there is one"),
 )
 class PseudoLabels(_Relabelling):
-    """Class-balanced self-training: of each predicted class a share gets labels; it grows from `first` to `last`."""
+    """Class-balanced self-training: of each predicted class a share gets labels; it grows from `first` to `last`.
+
+    Its loss reads the target alone, so it can also go on from a trained network without any source.
+    """
 
     name = "pseudo"
 
@@ -169,8 +173,7 @@ class Shot(_Relabelling):
     def __init__(self, setting: Setting, pseudo: float = 0.3) -> None:
         super().__init__(setting)
         self.pseudo = pseudo
-        target = setting.target
-        self.feeds = (Feed(target.name, target.part, False, target.views, target.order, paces=True),)
+        self.feeds = (setting.target_alone,)
 
     def epoch(self, ctx: Context) -> None:
         self.labels = centroid_labels(*self.answers(ctx))

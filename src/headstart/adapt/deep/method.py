@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +39,11 @@ class Setting:
     def target(self) -> Feed:
         """The target's feed: labels never enter it."""
         return Feed(TARGET, TARGET, labels=False, views=(self.view,), order=self.order)
+
+    @property
+    def target_alone(self) -> Feed:
+        """The target's feed where no source is trained on: it says how long an epoch is."""
+        return replace(self.target, paces=True)
 
     @property
     def source(self) -> Feed:

@@ -13,23 +13,26 @@ from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
 
 
 def validator_curve(curve: Sequence[Mapping[str, Any]], validator: str, title: str, name: str) -> Markup:
-    """A validator's score over the epochs, beside accuracy on the source and, where it is known, on the target."""
+    """A validator's score over the epochs, beside accuracy on source and target as far as it is known."""
     points = [p for p in curve if p["kind"] == "raw"]
     epochs = [p["epoch"] for p in points]
+    looks = {
+        "source_accuracy": {"color": GREEN, "linestyle": "-.", "label": "source, held out"},
+        "oracle": {"color": ORANGE, "linestyle": "--", "label": "target (oracle)"},
+    }
+    known = [key for key in looks if all(p.get(key) is not None for p in points)]
     with drawing():
-        figure = new_figure(920, 250)
-        left, right = figure.subplots(1, 2)
+        figure = new_figure(920 if known else 460, 250)
+        left, *others = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
         left.plot(epochs, [p["score"] for p in points], color=BLUE, marker="o", markersize=3)
         left.set_title(f"What decides: {validator} (higher is better)")
-        right.plot(
-            epochs, [p["source_accuracy"] for p in points], color=GREEN, linestyle="-.", label="source, held out"
-        )
-        if all(p.get("oracle") is not None for p in points):
-            right.plot(epochs, [p["oracle"] for p in points], color=ORANGE, linestyle="--", label="target (oracle)")
-        right.set_title("Accuracy")
-        right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
-        right.legend(loc="best")
-        for axes in (left, right):
+        for right in others:
+            for key in known:
+                right.plot(epochs, [p[key] for p in points], **looks[key])
+            right.set_title("Accuracy")
+            right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
+            right.legend(loc="best")
+        for axes in (left, *others):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             soften(axes)

@@ -16,6 +16,7 @@ from headstart.report.formats import count, duration, estimate, interval, number
 from headstart.report.pictures import Album
 from headstart.report.sample import shown
 from headstart.report.schema import Bin, Estimate, Shown
+from headstart.report.sections.adaptation_seeds import adaptation_seeds
 from headstart.report.sections.facts import cost, provenance, reproduction, usage
 from headstart.report.sections.remarks import remarks
 from headstart.report.sections.section import Section
@@ -32,7 +33,8 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
     """Values for the head of the page."""
     report, a = run.report, run.report.adaptation
     method = report.strategy.name
-    sentence = f"{report.model.reference} was carried from {report.data.name} without labels of the target."
+    sentence = f"{report.model.reference} was carried from {report.data.name} without labels of the target"
+    sentence += ", and without data of the source." if a.get("without_source") else "."
     if a:
         sentence += f" Of {len(a['attempts'])} attempts {method} is handed back; {a['validator']} decided."
     part = next((p for p in ("target-test (oracle)", "target (oracle)") if p in report.metrics), None)
@@ -59,7 +61,7 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
     facts = [
         ("Method", method),
         ("Network", report.model.reference),
-        ("Shift", a["shift"]["verdict"] if a else ""),
+        ("Shift", a["shift"]["verdict"] if a.get("shift") else "not known" if a else ""),
         ("Target samples", short_count(report.data.parts.get("target"))),
         ("Time", duration(report.cost.seconds)),
     ]
@@ -81,8 +83,9 @@ def adaptation_sections(run: RunFolder, album: Album) -> list[Section]:
         return [remarks(run), reproduction(run)]
     return [
         _attempts(run),
+        *adaptation_seeds(run),
         *_curves(run),
-        _shift(run),
+        _unknown_shift(run) if run.report.adaptation.get("without_source") else _shift(run),
         _maps(run),
         _answers(run, album),
         cost(run),
@@ -141,6 +144,13 @@ def _shift(run: RunFolder) -> Section:
     a, shift = run.report.adaptation, run.report.adaptation["shift"]
     kept = [shift["before"], shift["after"]]
     return shift_section(shift["text"], kept, a["classes"], run.report.task.classes, a["shares"])
+
+
+def _unknown_shift(run: RunFolder) -> Section:
+    """What is not known without the source's data, and what the target's answers are."""
+    rows = [(c["class"], count(c["target"])) for c in run.report.adaptation["classes"]]
+    values = {"source": run.report.model.reference, "classes": rows}
+    return Section("shift", "What is not known of the source", "adaptation_unknown.html", values)
 
 
 def shift_section(
@@ -209,8 +219,9 @@ def _maps(run: RunFolder) -> Section:
         before, after = (table[[f"{w}_x", f"{w}_y"]].to_numpy(dtype=float) for w in ("before", "after"))
         looks = styles(2)
         sides = [0 if d == "source" else 1 for d in table["domain"]]
-        values["domains"] = feature_maps(before, after, sides, looks, "domains")
-        values["legend"] = [("source", *looks[0]), ("target", *looks[1])]
+        if 0 in sides:
+            values["domains"] = feature_maps(before, after, sides, looks, "domains")
+            values["legend"] = [("source", *looks[0]), ("target", *looks[1])]
         names = list(dict.fromkeys(table["label"]))[:16]
         index = {n: i for i, n in enumerate(names)}
         target = (table["domain"] == "target").to_numpy()
@@ -218,7 +229,8 @@ def _maps(run: RunFolder) -> Section:
         own = [table[[f"own_{w}_x", f"own_{w}_y"]].to_numpy(dtype=float)[target] for w in ("before", "after")]
         values["classes"] = feature_maps(own[0], own[1], groups, styles(len(names)), "classes")
         values["n"] = int(np.isfinite(before).all(1).sum())
-    return Section("maps", "Both domains in one map", "adaptation_maps.html", values)
+    title = "Both domains in one map" if values["domains"] or values["classes"] is None else "The target as a map"
+    return Section("maps", title, "adaptation_maps.html", values)
 
 
 def _answers(run: RunFolder, album: Album) -> Section:
@@ -229,7 +241,9 @@ def _answers(run: RunFolder, album: Album) -> Section:
         picture = shown(Shown(**s), album, f"target sample, now {s['after']}")
         samples.append({**s, "shown": picture, "confidence": percent(s["confidence"]), "oracle": s.get("oracle")})
     bins = [Bin(**b) for b in sure["bins"]] if sure.get("bins") else []
+    than = changed.get("than", "source-only")
     values = {
+        "than": {"source-only": "the probe of the source", "source-model": "the model that was given"}.get(than, than),
         "count": count(changed["count"]),
         "of": count(changed["of"]),
         "samples": samples,

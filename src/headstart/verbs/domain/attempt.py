@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.models.bundle import load_bundle
 from headstart.models.model import Model
 from headstart.store.tensors import load_tree, save_tree
 from headstart.train.inference import outputs
@@ -24,6 +25,10 @@ class Seen:
     logits: np.ndarray
     features: np.ndarray
 
+    def none(self) -> Seen:
+        """Of no samples."""
+        return Seen(self.logits[:0], self.features[:0])
+
 
 @dataclass
 class Attempt:
@@ -34,7 +39,7 @@ class Attempt:
     name, kind
         Of the method; "shallow" (on frozen features) or "deep" (the network moves).
     source, target
-        Of the model on the source's validation part and on the target.
+        Of the model on the source's validation part (of no samples, where there are no source data) and on the target.
     curve
         Of training: a record per epoch.
     facts, notes
@@ -92,9 +97,21 @@ def keep_model(pair: Pair, name: str, model: Model) -> None:
     save_tree(weights_path(pair, name), tensors)
 
 
-def load_model(pair: Pair, name: str, start: FrozenProbe) -> Model:
+def blank_model(pair: Pair, start: FrozenProbe | None) -> Model:
+    """A model of the kind that this adaptation makes: one that ends at the probe's place, or the given one."""
+    if pair.model is None:
+        assert start is not None
+        return build_model(pair.job, start, "probe")
+    model = load_bundle(pair.model.folder).model
+    model.backbone.augmentations = {}
+    if model.backbone.family == "cnn":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(pair.job.device)
+
+
+def load_model(pair: Pair, name: str, start: FrozenProbe | None) -> Model:
     """The model of an attempt."""
-    model = build_model(pair.job, start, "probe")
+    model = blank_model(pair, start)
     model.load_state_dict(load_tree(weights_path(pair, name)), strict=False)
     return model.eval()
 
@@ -109,4 +126,5 @@ def see(pair: Pair, model: Model, part: str) -> Seen:
 
 def on_both(pair: Pair, model: Model) -> tuple[Seen, Seen]:
     """On the source's validation part and on the target."""
-    return see(pair, model, "validation"), see(pair, model, TARGET)
+    target = see(pair, model, TARGET)
+    return target.none() if pair.model is not None else see(pair, model, "validation"), target

@@ -8,19 +8,22 @@ from typing import Any
 import numpy as np
 
 from headstart.adapt.deep import names as deep_names
+from headstart.adapt.deep import without_source
 from headstart.adapt.shallow import names as shallow_names
 from headstart.adapt.validators import names as validators
 from headstart.core.errors import ConfigError, did_you_mean
+from headstart.core.words import counted
 from headstart.measure import find_metric, paired_difference
 from headstart.verbs.domain.attempt import Attempt, see
-from headstart.verbs.domain.deep import SOURCE_NETWORK, STATISTICS
+from headstart.verbs.domain.deep import SOURCE_MODEL, SOURCE_NETWORK, STATISTICS
 from headstart.verbs.domain.pair import LABELLED, Pair
 from headstart.verbs.domain.scoring import DEFAULT
 from headstart.verbs.domain.shallow import SOURCE_ONLY
 from headstart.verbs.evaluation import calibrated
 
 AUTO = ("standardize", "coral", "self-training", "meda", "dann+mcc")
-FLOORS = (SOURCE_ONLY, SOURCE_NETWORK)
+AUTO_WITHOUT_SOURCE = ("shot", "pseudo-labels", "tent")
+FLOORS = (SOURCE_ONLY, SOURCE_NETWORK, SOURCE_MODEL)
 """What knows nothing of the target."""
 
 
@@ -72,11 +75,45 @@ def methods_to_try(asked: tuple[str, ...]) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys([*first, *flat])), [SOURCE_NETWORK, STATISTICS, *moving] if moving else []
 
 
-def validator_of(asked: str) -> str:
-    """The validator; "auto" is the default of the house."""
+def methods_without_source(asked: tuple[str, ...]) -> list[str]:
+    """The methods that were asked for, where a model stands for the source's data.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, or one that needs source data.
+    """
+    wanted = list(dict.fromkeys(m for name in asked for m in (AUTO_WITHOUT_SOURCE if name == "auto" else (name,))))
+    able, every = without_source(), [*shallow_names(), *deep_names(training=False)]
+    for name in wanted:
+        unknown = [part for part in name.split("+") if part not in every]
+        if unknown:
+            raise ConfigError(f"There is no method {unknown[0]!r}.", did_you_mean(unknown[0], able))
+    unable = [name for name in wanted if name not in able]
+    if unable:
+        raise ConfigError(
+            f"{', '.join(unable)} cannot be used without source data.",
+            f"Give them with --source, or use {', '.join(able)}: these need a model and the target only.",
+        )
+    return [name for name in wanted if name != STATISTICS]
+
+
+def validator_of(asked: str, source: bool = True) -> str:
+    """The validator; "auto" is the default of the house.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name, or it needs source data and there are none.
+    """
     name = DEFAULT if asked == "auto" else asked
     if name not in validators():
-        raise ConfigError(f"There is no validator {name!r}.", did_you_mean(name, validators()))
+        raise ConfigError(f"There is no validator {name!r}.", did_you_mean(name, validators(source)))
+    if name not in validators(source):
+        raise ConfigError(
+            f"The validator {name!r} needs source data, and there are none.",
+            f"Give them with --source, or use {', '.join(validators(source))}.",
+        )
     return name
 
 
@@ -92,7 +129,7 @@ def choose(
     values = {a.name: scores[a.name][validator] for a in attempts}
     floor = max((a for a in attempts if a.name in FLOORS), key=lambda a: values[a.name])
     best = max((a for a in attempts if a.name not in FLOORS), key=lambda a: values[a.name])
-    text = f"{best.name} has the best {validator} of {len(attempts)} attempts: {values[best.name]:.3f}, "
+    text = f"{best.name} has the best {validator} of {counted(len(attempts), 'attempt')}: {values[best.name]:.3f}, "
     text += f"{floor.name} {values[floor.name]:.3f}."
     if values[best.name] > values[floor.name]:
         return Choice(best, best, validator, values, reasons=[text])

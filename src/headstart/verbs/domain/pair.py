@@ -37,6 +37,25 @@ class Oracle:
     labels: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class SourceModel:
+    """What is known of a source whose data are not there: a classifier that was trained on it.
+
+    Attributes
+    ----------
+    folder
+        Its bundle.
+    name
+        Of the run that made it.
+    temperature
+        What its logits are divided by, from that run's validation.
+    """
+
+    folder: Path
+    name: str
+    temperature: float
+
+
 @dataclass
 class Pair:
     """Both domains of one adaptation.
@@ -48,10 +67,13 @@ class Pair:
         "target-labelled" stand beside them in `job.parts`.
     oracle
         The target's labels; None where there are none.
+    model
+        The source's classifier where the source's data are not there; then `job` has no parts but the target's.
     """
 
     job: Job
     oracle: Oracle | None
+    model: SourceModel | None = None
 
     @property
     def target(self) -> Dataset:
@@ -79,22 +101,35 @@ def open_pair(
             "Use `headstart fit` on the target with --model run:SOURCE.",
         )
     inputs = read_target(job, target)
+    return with_target(job, target, inputs)
+
+
+def with_target(job: Job, target: Any, inputs: Dataset, model: SourceModel | None = None) -> Pair:
+    """Put the target's parts beside those that the job has, without labels; these go to the oracle.
+
+    Raises
+    ------
+    DataError
+        When there is nothing to adapt to, or the target has other classes.
+    """
+    options = job.options
+    assert isinstance(options, AdaptOptions)
     held = inputs.given_parts.get("test", np.empty(0, np.int64))
     seen = np.setdiff1d(np.arange(len(inputs)), held)
     if not len(seen):
         raise DataError(f"The target {inputs.name} has no samples to adapt to.", "Give some; no labels are needed.")
-    labels = read_oracle(job, target, inputs)
+    labels = read_oracle(job, target, inputs, "source" if model is None else "model")
     job.parts[TARGET] = inputs.subset(seen)
     if len(held):
         job.parts[UNSEEN] = inputs.subset(held)
     if options.target_labels is not None:
         job.parts[LABELLED] = _labelled(job, options.target_labels)
     if labels is None:
-        return Pair(job, None)
+        return Pair(job, None, model)
     job.notes.info(
         "target", "The target came with labels. They were masked: only numbers that are marked oracle use them."
     )
-    return Pair(job, Oracle({TARGET: labels[seen]} | ({UNSEEN: labels[held]} if len(held) else {})))
+    return Pair(job, Oracle({TARGET: labels[seen]} | ({UNSEEN: labels[held]} if len(held) else {})), model)
 
 
 # -- the target --------------------------------------------------------------------------------------------------------
@@ -114,7 +149,7 @@ def read_target(job: Job, target: Any) -> Dataset:
             f"The target {target.name} holds {target.content.source.many}, the source {source.content.source.many}.",
             "Both must be of one kind.",
         )
-    inputs = load_inputs(_inputs_of(target), schema.modality, _columns(job, target), schema.reading)
+    inputs = load_inputs(inputs_of(target), schema.modality, columns_of(schema.inputs, target), schema.reading)
     if inputs.schema.channels != schema.channels:
         raise DataError(
             f"The target's {inputs.content.source.many} have {inputs.schema.channels} channels, the source's "
@@ -124,13 +159,13 @@ def read_target(job: Job, target: Any) -> Dataset:
     return inputs
 
 
-def read_oracle(job: Job, target: Any, inputs: Dataset) -> np.ndarray | None:
+def read_oracle(job: Job, target: Any, inputs: Dataset, whose: str = "source") -> np.ndarray | None:
     """The target's labels (n,) as the source numbers its classes; None where it has none.
 
     Raises
     ------
     DataError
-        When it has classes that the source does not have.
+        When it has classes that the source (or `whose` classes they are) does not have.
     """
     found = _read_labels(job, target)
     if found is None:
@@ -140,16 +175,26 @@ def read_oracle(job: Job, target: Any, inputs: Dataset) -> np.ndarray | None:
     foreign = sorted({task.classes[i] for i in np.unique(labels[labels >= 0])} - set(job.task.classes))
     if foreign:
         raise DataError(
-            f"The target has classes that the source does not have: {listed(foreign)}.",
-            "Adaptation carries over the same classes. For others: `headstart fit SOURCE --out runs/source`, then "
-            "`headstart fit TARGET --model run:runs/source`.",
+            f"The target has classes that the {whose} does not have: {listed(foreign)}.",
+            "Adaptation carries over the same classes. For others: "
+            + ("`headstart fit SOURCE --out runs/source`, then " if whose == "source" else "")
+            + f"`headstart fit TARGET --model {job.options.model if whose == 'model' else 'run:runs/source'}`.",
         )
     number = np.array([job.task.classes.index(c) if c in job.task.classes else MISSING for c in task.classes])
     ours = np.where(labels >= 0, number[np.maximum(labels, 0)], MISSING)
     place = dict(zip(found.ids, ours.tolist(), strict=True))
-    # The ids of pictures in folders begin with the folder that was named; those of labelled data do not.
-    known = [place.get(i, place.get("/".join(Path(i).parts[-2:]), MISSING)) for i in inputs.ids]
+    known = [next((place[name] for name in _endings(i) if name in place), MISSING) for i in inputs.ids]
     return None if all(k == MISSING for k in known) else np.array(known, dtype=np.int64)
+
+
+def _endings(name: str) -> list[str]:
+    """An id, and what is left of it without folders at its start.
+
+    Ids of pictures in folders begin with the folder that was named, those of labelled data with that of the part or
+    class.
+    """
+    parts = Path(name).parts
+    return [name, *("/".join(parts[i:]) for i in range(1, len(parts) - 1))]
 
 
 def _read_labels(job: Job, target: Any) -> Dataset | None:
@@ -163,7 +208,7 @@ def _read_labels(job: Job, target: Any) -> Dataset | None:
             if job.task.name not in _names(target):
                 return None
             field = {"image": "image", "text": "text", "sequence": "series"}[schema.modality]
-            columns = _columns(job, target)
+            columns = columns_of(job.dataset.schema.inputs, target)
             if columns:
                 options[field] = columns[0] if field == "image" else columns
             options |= {**schema.reading, "label": job.task.name}
@@ -176,17 +221,17 @@ def _read_labels(job: Job, target: Any) -> Dataset | None:
     return found if found.schema.tasks and found.schema.tasks[0].kind == "single-label" else None
 
 
-def _inputs_of(target: Any) -> Any:
+def inputs_of(target: Any) -> Any:
     """Without the labels of a pair (inputs, labels) of arrays."""
     return target[0] if isinstance(target, tuple) and len(target) == 2 else target
 
 
-def _columns(job: Job, target: Any) -> Sequence[str]:
+def columns_of(known: Sequence[str], target: Any) -> Sequence[str]:
     """Where the samples stand, if the target is a table: where those of the source stood."""
     if not is_table(target):
         return ()
     names = _names(target)
-    return tuple(c for c in job.dataset.schema.inputs if c in names)
+    return tuple(c for c in known if c in names)
 
 
 def _names(target: Any) -> list[str]:
@@ -201,5 +246,5 @@ def _labelled(job: Job, path: str) -> Dataset:
         raise DataError(f"{path} has no labels.", f"Give target samples with the label {job.task.name!r}.")
     foreign = sorted(set(found.schema.tasks[0].classes) - set(job.task.classes))
     if foreign:
-        raise DataError(f"{path} has classes that the source does not have: {listed(foreign)}.", "Check the labels.")
+        raise DataError(f"{path} has classes that are not known: {listed(foreign)}.", "Check the labels.")
     return found

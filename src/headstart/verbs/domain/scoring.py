@@ -17,15 +17,16 @@ def evidence(pair: Pair, source: Seen, target: Seen) -> Evidence:
     would punish what has left the source behind."""
     job = pair.job
     p, q = (calibrated(job.task, s.logits, 1.0) for s in (source, target))
-    return Evidence(p, job.labels("validation"), source.features, q, target.features)
+    labels = job.labels("validation") if pair.model is None else np.empty(0, np.int64)
+    return Evidence(p, labels, source.features, q, target.features)
 
 
 def scores(pair: Pair, attempt: Attempt) -> dict[str, float]:
-    """Validator -> score (a durable step)."""
+    """Validator -> score (a durable step); without source data, of those that need none."""
 
     def computed() -> dict[str, float]:
         e = evidence(pair, attempt.source, attempt.target)
-        return {name: float(validate(name, e)) for name in names()}
+        return {name: float(validate(name, e)) for name in names(pair.model is None)}
 
     found = pair.job.step(f"scores-{attempt.name}", computed)
     return {name: float(np.float64(value)) for name, value in found.items()}

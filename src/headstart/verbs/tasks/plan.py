@@ -29,7 +29,7 @@ def plan_tasks(job: Job, views: Mapping[str, TaskJob]) -> dict[str, Any]:
     size = sizes[len(sizes) // 2]
     strategy = "lp-ft" if options.strategy == "auto" else options.strategy
     phases = phases_of(job, strategy, backbone)
-    forward, training = speeds(job, size, {stage for phase in phases for stage in phase.rates})
+    forward, training = speeds(job, job.open(size).eval(), {stage for phase in phases for stage in phase.rates})
     n = {part: len(data) for part, data in job.parts.items() if part != "screen"}
     everything = n["train"] + n.get("validation", 0)
     at = f" at {', '.join(map(str, sizes))} {job.modality.unit}" if job.modality.unit else ""
