@@ -21,7 +21,9 @@ from headstart.verbs.domain.scoring import DEFAULT
 from headstart.verbs.domain.shallow import SOURCE_ONLY
 from headstart.verbs.evaluation import calibrated
 
-AUTO = ("standardize", "coral", "self-training", "meda", "dann+mcc")
+AUTO = ("standardize", "coral", "self-training", "meda", "mcc")
+"""The two floors' neighbours, and of each kind what did best between kinds of digits (docs/adaptation.md)."""
+
 AUTO_WITHOUT_SOURCE = ("shot", "pseudo-labels", "tent")
 FLOORS = (SOURCE_ONLY, SOURCE_NETWORK, SOURCE_MODEL)
 """What knows nothing of the target."""
