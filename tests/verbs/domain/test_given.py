@@ -158,6 +158,21 @@ class TestLabels:
         assert weights[0] == weights[1], "the statistics are those of the part that is adapted to"
         assert attempts(found)["adabn"]["unseen"]["value"] > attempts(found)["source-model"]["unseen"]["value"]
 
+    def test_a_test_folder_of_the_target_is_one(self, fitted: hs.Run, target: Any, tmp_path: Path) -> None:
+        """With or without the right labels: what is held out does not depend on them."""
+        x, y = digits(2, 40)
+        held = {}
+        for name, labels in (("right", target[1]), ("mixed", np.random.default_rng(0).permutation(target[1]))):
+            by_class(tmp_path / name / "train", target[0], labels)
+            by_class(tmp_path / name / "test", pale(x), y)
+            given = {"model": f"run:{fitted.path}", "method": "adabn", "out": tmp_path / f"run-{name}", **EXACT}
+            found = hs.adapt(None, tmp_path / name, **given)
+            rows = pd.read_parquet(found.path / "predictions.parquet")
+            assert dict(rows["part"].value_counts()) == {"target": 150, "target-test": 40}
+            held[name] = found.metrics
+            assert set(rows.query("part == 'target-test'")["label"]) == {"0", "1", "2", "3", "4"}
+        assert held["right"]["target (oracle)"] != held["mixed"]["target (oracle)"]
+
     def test_a_few_given_on_purpose_choose(self, fitted: hs.Run, target: Any, shapes: Any, tmp_path: Path) -> None:
         folder = by_class(tmp_path / "few", pale(digits(2, 60)[0]), digits(2, 60)[1])
         found = hs.adapt(

@@ -114,11 +114,12 @@ def with_target(job: Job, target: Any, inputs: Dataset, model: SourceModel | Non
     """
     options = job.options
     assert isinstance(options, AdaptOptions)
-    held = inputs.given_parts.get("test", np.empty(0, np.int64))
+    found = _read_labels(job, target)
+    held = _held_out(inputs, found)
     seen = np.setdiff1d(np.arange(len(inputs)), held)
     if not len(seen):
         raise DataError(f"The target {inputs.name} has no samples to adapt to.", "Give some; no labels are needed.")
-    labels = read_oracle(job, target, inputs, "source" if model is None else "model")
+    labels = None if found is None else read_oracle(job, found, inputs, "source" if model is None else "model")
     job.parts[TARGET] = inputs.subset(seen)
     if len(held):
         job.parts[UNSEEN] = inputs.subset(held)
@@ -159,17 +160,23 @@ def read_target(job: Job, target: Any) -> Dataset:
     return inputs
 
 
-def read_oracle(job: Job, target: Any, inputs: Dataset, whose: str = "source") -> np.ndarray | None:
-    """The target's labels (n,) as the source numbers its classes; None where it has none.
+def _held_out(inputs: Dataset, found: Dataset | None) -> np.ndarray:
+    """Positions of the test part that the target came with. Folders have their parts' names only beside labels."""
+    given = inputs.given_parts.get("test")
+    if given is not None or found is None or "test" not in found.given_parts:
+        return np.empty(0, np.int64) if given is None else given
+    names = {found.ids[i] for i in found.given_parts["test"]}
+    return np.flatnonzero([any(name in names for name in _endings(i)) for i in inputs.ids])
+
+
+def read_oracle(job: Job, found: Dataset, inputs: Dataset, whose: str = "source") -> np.ndarray | None:
+    """The labels (n,) of the target as it was `found` with them, as the source numbers its classes; None without any.
 
     Raises
     ------
     DataError
         When it has classes that the source (or `whose` classes they are) does not have.
     """
-    found = _read_labels(job, target)
-    if found is None:
-        return None
     task = found.schema.tasks[0]
     labels = found.labels(task.name)
     foreign = sorted({task.classes[i] for i in np.unique(labels[labels >= 0])} - set(job.task.classes))
