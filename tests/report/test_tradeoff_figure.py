@@ -56,6 +56,13 @@ def test_a_panel_for_every_pair(count: int) -> None:
     assert sum(": Accuracy" in text for text in found) == 2 * (1 if count == 2 else 3)
 
 
+def test_points_that_coincide_have_all_their_weights() -> None:
+    points = [point(0.25, 0.7, 0.5), point(0.75, 0.7, 0.5), point(0.5, 0.9, 0.9)]
+    found = " ".join(texts(shown(points, {}, {"a": ACCURACY, "b": ACCURACY})))
+    for text in ("0.25 : 0.75", "0.75 : 0.25", "0.5 : 0.5"):
+        assert text in found
+
+
 def test_what_is_not_known_is_not_drawn() -> None:
     found = texts(shown([point(0.2, None, 0.5), point(0.8, 0.9, 0.5)], {"a": None}, {"a": ACCURACY, "b": ACCURACY}))
     assert "0.8 : 0.2" in found

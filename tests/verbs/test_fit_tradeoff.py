@@ -59,6 +59,7 @@ def test_weights_decide_who_wins(shapes: ModuleType, tmp_path: Path, monkeypatch
     by_weight = {p["weights"]["bright"]: p["values"]["bright"] for p in found["points"]}
     assert by_weight[0.95] < by_weight[0.05]  # an error
     assert set(found["alone"]) == {"kind", "bright"}
+    assert found["held"] == run.data["data"]["parts"]["train"]  # every sample, by one of two folds
     assert found["alone"]["bright"] == pytest.approx(by_weight[0.95], rel=0.5)
 
     # Nothing of the test, and folds that know nothing of what they are judged on.

@@ -444,6 +444,7 @@ class Tradeoff(_Part):
     after: str | None = None
     epochs: int | None = None
     samples: int | None = None
+    held: int | None = None
     points: list[TradeoffPoint] = []
     alone: dict[str, float | None] = {}
 

@@ -35,8 +35,9 @@ class Whole(nn.Module):
         keys: tuple[str, ...],
     ) -> None:
         super().__init__()
-        self.which = {task: number for number, task in enumerate(models)}
-        self.models = nn.ModuleList(models.values())
+        distinct = list({id(model): model for model in models.values()}.values())
+        self.which = {task: distinct.index(model) for task, model in models.items()}
+        self.models = nn.ModuleList(distinct)  # each once: PyTorch's exporter stumbles over a module by two names
         self.tasks, self.temperatures, self.keys = tuple(tasks), dict(temperatures), keys
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -54,8 +54,11 @@ def _panel(axes: Axes, found: Tradeoff, x: str, y: str, metrics: Mapping[str, Me
     # Two tasks' weights lie on a line; those of three do not.
     line = "-" if len(metrics) == 2 else "none"
     axes.plot(*zip(*places, strict=True), linestyle=line, color=BLUE, marker="o", markersize=5)
+    said: dict[tuple[float | None, float | None], list[str]] = {}
     for point, place in zip(points, places, strict=True):
-        text = " : ".join(f"{point.weights[task]:.2g}" for task in (x, y))
+        said.setdefault(place, []).append(" : ".join(f"{point.weights[task]:.2g}" for task in (x, y)))
+    for place, texts in said.items():  # points may coincide
+        text = "\n".join(dict.fromkeys(texts))
         axes.annotate(text, place, (5, 5), textcoords="offset points", fontsize=7.5, color=MUTED)
     for task, draw, colour, dash in ((x, axes.axvline, ORANGE, "--"), (y, axes.axhline, GREEN, "-.")):
         if (alone := found.alone.get(task)) is not None:

@@ -164,6 +164,7 @@ def _tradeoff(tasks: list[TaskRow], found: Tradeoff | None) -> dict[str, Any] | 
         "samples": count(found.samples),
         "epochs": count(found.epochs),
         "after": found.after,
+        "held": count(found.held),
     }
 
 

@@ -1,7 +1,7 @@
 """A branch for a task that sharing harms: the shared network's first stages as they are, and later ones of its own.
 
-It costs less than a model of its own, in training (what is frozen is run once) and in use (the first stages are run
-for all tasks). Where it does as well, only late sharing had harmed the task.
+It costs less in use than a model of its own: the first stages are run for all tasks. Where it does as well, only late
+sharing had harmed the task.
 """
 
 from __future__ import annotations

@@ -118,6 +118,7 @@ class _Picture:
             "after": self.after,
             "epochs": self.phase.epochs,
             "samples": sum(len(reader.parts["train"]) for _, reader, _ in self.folds) // len(self.folds),
+            "held": sum(len(held) for _, _, held in self.folds),
             "points": points,
             "alone": alone,
         }
