@@ -264,7 +264,7 @@ class Engines:
         return found
 
     def _remember(self, key: str, candidate: Candidate, count: int) -> None:
-        if self.remembered is not None and self.asked == "auto":
+        if self.remembered is not None:
             self.remembered.mkdir(parents=True, exist_ok=True)
             about = {"name": candidate.name, "dtype": format_name(candidate.dtype), "count": count}
             write_json(self.remembered / f"{key}.json", about | {"note": self.notes[-1] if self.notes else ""})
