@@ -99,6 +99,8 @@ def find_pairs(backbone: Backbone) -> list[Pair]:
                 heard.append((module, conv, node))
 
     watched = [m for m in backbone.modules() if type(m) is nn.Conv2d or type(m) in _norm_kinds()]
+    if not {type(m) for m in watched} & _norm_kinds():
+        return []
     training = {m: m.training for m in backbone.modules()}
     handles = [m.register_forward_hook(watch) for m in watched]
     backbone.eval()  # norms compute by what they have, dropout does nothing
