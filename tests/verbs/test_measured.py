@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,15 @@ def test_the_faster_format_is_taken(
 
 def test_nothing_is_compared_with_itself(data: hs.Dataset) -> None:
     assert faster_precision(*prepared(data), Settings()) == (torch.float32, "")
+
+
+def test_another_network_keeps_nothing_of_this_one(tmp_path: Path, data: hs.Dataset) -> None:
+    """Networks, features, and the network of frozen passes are its own, whatever this job has computed before."""
+    job = job_at(tmp_path / "a", data)
+    job.features(32, "train", [("layer4", 1)])
+    options = job.options.model_copy(update={"model": "scratch:timm:test_resnet", "seed": 7})
+    found = job.with_network(options).features(32, "train", [("layer4", 1)])[("layer4", 1)]
+    fresh = dataclasses.replace(job_at(tmp_path / "b", data), options=options)
+    truth = fresh.features(32, "train", [("layer4", 1)])[("layer4", 1)]
+    assert torch.equal(found, truth)
+    assert not torch.allclose(found, job.features(32, "train", [("layer4", 1)])[("layer4", 1)])

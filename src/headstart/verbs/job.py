@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -130,6 +130,10 @@ class Job:
         return asked == "balanced" or (asked == "auto" and self.metric.name in ("balanced_accuracy", "macro_f1"))
 
     # -- networks --------------------------------------------------------------------------------------------------
+
+    def with_network(self, options: FitOptions, **changes: Any) -> Job:
+        """The same data and split with the network that other options name: nothing of this one's is kept."""
+        return replace(self, options=options, _opened={}, _frozen={}, _features={}, **changes)
 
     def open(self, size: int | None, end_at: str | None = None) -> Backbone:
         """The run's network, fresh, for inputs of that size (None: the network's own)."""

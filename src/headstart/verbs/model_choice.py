@@ -49,7 +49,7 @@ def with_chosen_model(job: Job, asked: str) -> tuple[Job, list[str]]:
 def for_model(job: Job, reference: str) -> Job:
     """The same data, split and samples with another network."""
     options = job.options.model_copy(update={"model": reference})
-    return replace(job, options=options, engines=open_engines(options), _opened={}, _features={})
+    return job.with_network(options, engines=open_engines(options))
 
 
 def _choose(job: Job, names: Sequence[str], skip: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ It is a run of its own, in the folder `scratch` of the run, with a report of its
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def run_scratch(job: Job, run: Callable[[Job], object], reasons: list[str]) -> S
     if not folder.report.exists():
         progress().say(f"Training scratch:{reference} as a baseline")
         options = job.options.model_copy(update=changes)
-        own = replace(job, options=options, folder=folder, notes=Notes(), seconds={}, _opened={}, _features={})
+        own = job.with_network(options, folder=folder, notes=Notes(), seconds={})
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_config(
             {"data": job.folder.read_config()["data"], **options.model_dump(mode="json", exclude={"out"})}
