@@ -37,8 +37,8 @@ def digits(part: int, n: int = 150, classes: int = 5) -> tuple[np.ndarray, np.nd
 
 
 def pale(x: np.ndarray) -> np.ndarray:
-    """A fifth of the contrast, on a grey ground."""
-    return (110 + 0.2 * x).astype(np.uint8)
+    """A twentieth of the contrast, on a grey ground: statistics of the source are wrong here whatever it learned."""
+    return (110 + 0.05 * x).astype(np.uint8)
 
 
 def without(data: Any, *keys: str) -> Any:
