@@ -9,13 +9,13 @@ relative change against the tasks' probes:
 
 MultiMNIST: two digits over each other (sample:multi-mnist), left and right; a small CNN from random weights at 36 px.
 two sets: mnist5k and optdigits (padded to one size by the reader), drawn equally often; the same CNN at 32 px.
-newsgroups: 1,000 posts of 20newsgroups, topic (20) and top-level group (7); MiniLM, its last layer trained.
-tweets: 1,000 election tweets, author (2) and whether it is a retweet (2); MiniLM, its last layer trained.
+newsgroups: 1,200 posts of 20newsgroups, topic (20) and top-level group (7); MiniLM at 48 tokens, its last layer
+trained for three epochs.
+tweets: 1,200 election tweets, author (2) and whether it is a retweet (2); the same network.
 
 Alone: a model per task of the same network, strategy and budget (`--baselines full`). Accuracy is on the test part. The
-mean change is Δm: the mean over tasks of the relative change against the model alone, in percent. Each run is a process
-of its own. Results are kept in results/multitask.json, drawn in
-results/multitask.svg.
+mean change is Δm: the mean over tasks of the relative change against the model alone, in percent. The methods of a
+study and seed run in one process. Results are kept in results/multitask.json, drawn in results/multitask.svg.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ import numpy as np
 STORE = Path(__file__).parent / "results" / "multitask.json"
 PICTURE = STORE.with_suffix(".svg")
 SEEDS = 3
-COUNT = 1000
+MARK = "row "
+TRAIN, TEST = 1200, 1000
 """Texts of each part."""
 BALANCING = (
     "equal", "uncertainty", "dwa", "rlw", "gls", "famo", "imtl-l", "gradnorm", "mgda", "pcgrad", "gradvac", "cagrad",
@@ -43,8 +45,8 @@ SCRATCH = {
     "strategy": "full", "stage": "last", "epochs": 8, "batch_size": 64, "lr": 2e-3, "layer_decay": 1.0, "bn": "adapt",
 }  # fmt: skip
 MINILM = {
-    "model": "sample:all-minilm-l6-v2", "max_length": 64, "strategy": "partial", "last_k": 1,
-    "stage": "last", "epochs": 4,
+    "model": "sample:all-minilm-l6-v2", "max_length": 48, "strategy": "partial", "last_k": 1, "stage": "last",
+    "epochs": 3,
 }  # fmt: skip
 STUDIES: dict[str, dict[str, Any]] = {
     "MultiMNIST": {"size": 36, **SCRATCH},
@@ -79,16 +81,16 @@ def small_cnn(size: int) -> Any:
 
 
 def posts(folder: Path) -> dict[str, Any]:
-    """1,000 training and 1,000 test posts of 20newsgroups, with topic and top-level group."""
+    """Training and test posts of 20newsgroups, with topic and top-level group."""
     import pandas as pd
 
     import headstart as hs
 
     data = hs.load_data("sample:20newsgroups")
-    for name in ("train", "test"):
+    for name, count in (("train", TRAIN), ("test", TEST)):
         part = data.part(name)
         task = part.schema.tasks[0]
-        rows = np.random.default_rng(0).permutation(len(part))[:COUNT]
+        rows = np.random.default_rng(0).permutation(len(part))[:count]
         topics = [task.classes[int(label)] for label in part.labels(task.name)[rows]]
         texts = [part.read(int(i)).inputs for i in rows]
         groups = [topic.split(".")[0] for topic in topics]
@@ -97,18 +99,18 @@ def posts(folder: Path) -> dict[str, Any]:
 
 
 def tweets(folder: Path) -> dict[str, Any]:
-    """1,000 training and 1,000 test tweets, with author and whether it is a retweet."""
+    """Training and test tweets, with author and whether it is a retweet."""
     import pandas as pd
 
     from headstart.data.text_samples import fetch_all
 
     (path,) = fetch_all(("election-tweets-2016.tab",))
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8").iloc[2:]
-    table = table[(table["Content"].str.strip() != "") & (table["Author"] != "")].sample(2 * COUNT, random_state=0)
+    table = table[(table["Content"].str.strip() != "") & (table["Author"] != "")].sample(TRAIN + TEST, random_state=0)
     kept = pd.DataFrame({"text": table["Content"], "author": table["Author"]})
     kept["retweet"] = np.where(table["Is retweet"] == "True", "retweet", "own")
-    kept[:COUNT].to_csv(folder / "train.csv", index=False)
-    kept[COUNT:].to_csv(folder / "test.csv", index=False)
+    kept[:TRAIN].to_csv(folder / "train.csv", index=False)
+    kept[TRAIN:].to_csv(folder / "test.csv", index=False)
     return {"labels": ("author", "retweet")}
 
 
@@ -141,10 +143,16 @@ def one(study: str, balance: str, seed: int) -> dict[str, Any]:
     return found
 
 
-def run(study: str, balance: str, seed: int) -> dict[str, Any]:
-    call = [sys.executable, __file__, "--one", json.dumps([study, balance, seed])]
-    done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def run(study: str, seed: int, methods: list[str]) -> Iterator[dict[str, Any]]:
+    """A row per method, as they come."""
+    call = [sys.executable, __file__, "--some", json.dumps([study, seed, methods])]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(MARK):
+                yield json.loads(line.removeprefix(MARK))
+    if process.returncode:
+        raise SystemExit(f"{study}, seed {seed}: exit code {process.returncode}")
 
 
 def changes(rows: list[dict[str, Any]], study: str, balance: str) -> list[tuple[float, list[float]]]:
@@ -219,20 +227,24 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what is stored and run nothing")
     parser.add_argument("--only", default="", help="studies whose name contains this")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--some", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(one(*json.loads(args.one))))
+    if args.some:
+        study, seed, methods = json.loads(args.some)
+        for name in methods:
+            print(
+                MARK + json.dumps({"study": study, "balance": name, "seed": seed, **one(study, name, seed)}), flush=True
+            )
         return
     rows = json.loads(STORE.read_text())["rows"] if STORE.exists() else []
     if not args.table:
         for seed in range(args.seeds):
             for study in (s for s in STUDIES if args.only in s):
-                for balance in BALANCING:
-                    if any((r["study"], r["balance"], r["seed"]) == (study, balance, seed) for r in rows):
-                        continue
-                    print(f"{study}, {balance}, seed {seed}", file=sys.stderr, flush=True)
-                    rows.append({"study": study, "balance": balance, "seed": seed, **run(study, balance, seed)})
+                done = {r["balance"] for r in rows if (r["study"], r["seed"]) == (study, seed)}
+                todo = [name for name in BALANCING if name not in done]
+                for row in run(study, seed, todo) if todo else ():
+                    rows.append(row)
+                    print(f"{study}, {row['balance']}, seed {seed}", file=sys.stderr, flush=True)
                     STORE.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
         draw(rows)
     print(table(rows))
