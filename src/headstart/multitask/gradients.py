@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +39,28 @@ class Rows:
         """(T, T) float64 inner products, summed over inputs."""
         count = len(self.parts)
         total = torch.zeros(count, count, dtype=torch.float64)
+        for there, rows in self._blocks():
+            at = torch.tensor(there)
+            total[at[:, None], at[None]] += _products(rows).cpu()
+        return total
+
+    def _blocks(self) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """Tasks that reach an input, and their gradients; small ones of the same tasks are put end to end.
+
+        A network has a hundred norms with a few numbers each, and a product costs more in calling than in computing.
+        """
+        small: dict[tuple[Any, ...], list[list[Tensor]]] = {}
         for column in zip(*self.parts, strict=True):
             there = [t for t, part in enumerate(column) if part is not None]
-            if there:
-                at = torch.tensor(there)
-                total[at[:, None], at[None]] += _products([part for part in column if part is not None]).cpu()
-        return total
+            rows = [part.flatten() for part in column if part is not None]
+            if not there:
+                continue
+            if rows[0].numel() > CHUNK:
+                yield there, rows
+            else:
+                small.setdefault((tuple(there), rows[0].device, rows[0].dtype), []).append(rows)
+        for (some, *_), columns in small.items():
+            yield list(some), [torch.cat(pieces) for pieces in zip(*columns, strict=True)]
 
     def combine(self, weights: Sequence[float], k: int) -> Tensor | None:
         """Sum over tasks of weight times gradient with respect to input k."""
@@ -65,11 +82,10 @@ class Rows:
 
 
 def _products(rows: Sequence[Tensor]) -> Tensor:
-    """(n, n) float64 inner products of n tensors of one shape."""
-    flat = [row.flatten() for row in rows]
+    """(n, n) float64 inner products of n vectors."""
     # Pieces that stay in a processor's cache: millions of numbers would be written out and read in again as float64.
-    size = CHUNK if flat[0].device.type == "cpu" else flat[0].numel()
-    pieces = zip(*(row.split(max(size, 1)) for row in flat), strict=True)
+    size = CHUNK if rows[0].device.type == "cpu" else rows[0].numel()
+    pieces = zip(*(row.split(max(size, 1)) for row in rows), strict=True)
     products = [j @ j.T for j in (torch.stack(piece).double() for piece in pieces)]
     return torch.stack(products).sum(0)
 
