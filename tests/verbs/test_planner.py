@@ -149,10 +149,13 @@ def test_of_several_models_the_best_is_taken(shapes: ModuleType, start: Path, tm
     assert again.metrics["test"]["accuracy"] == run.metrics["test"]["accuracy"]
 
 
-def test_a_model_of_several_that_cannot_be_opened_is_named(shapes: ModuleType, tmp_path: Path) -> None:
+def test_a_model_of_several_that_cannot_be_opened_is_named(
+    shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from headstart.core.errors import ModelError
 
     options = {**shapes.QUICK, "model": "scratch:timm:test_resnet,run:nowhere", "out": tmp_path / "run"}
+    monkeypatch.setattr("headstart.verbs.model_choice.screened", lambda job: pytest.fail("measured before all opened"))
     with pytest.raises((ModelError, hs.HeadstartError), match="nowhere"):
         hs.fit(shapes.arrays(16), **options)
     assert not (tmp_path / "run").exists()

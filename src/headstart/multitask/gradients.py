@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,23 +43,21 @@ class Rows:
             total[at[:, None], at[None]] += _products(rows).cpu()
         return total
 
-    def _blocks(self) -> Iterator[tuple[list[int], list[Tensor]]]:
+    def _blocks(self) -> Iterator[tuple[tuple[int, ...], list[Tensor]]]:
         """Tasks that reach an input, and their gradients; small ones of the same tasks are put end to end.
 
         A network has a hundred norms with a few numbers each, and a product costs more in calling than in computing.
         """
-        small: dict[tuple[Any, ...], list[list[Tensor]]] = {}
+        small: dict[tuple[int, ...], list[list[Tensor]]] = {}
         for column in zip(*self.parts, strict=True):
-            there = [t for t, part in enumerate(column) if part is not None]
+            there = tuple(t for t, part in enumerate(column) if part is not None)
             rows = [part.flatten() for part in column if part is not None]
-            if not there:
-                continue
-            if rows[0].numel() > CHUNK:
+            if rows and rows[0].numel() > CHUNK:
                 yield there, rows
-            else:
-                small.setdefault((tuple(there), rows[0].device, rows[0].dtype), []).append(rows)
-        for (some, *_), columns in small.items():
-            yield list(some), [torch.cat(pieces) for pieces in zip(*columns, strict=True)]
+            elif rows:
+                small.setdefault(there, []).append(rows)
+        for there, columns in small.items():
+            yield there, [torch.cat(pieces) for pieces in zip(*columns, strict=True)]
 
     def combine(self, weights: Sequence[float], k: int) -> Tensor | None:
         """Sum over tasks of weight times gradient with respect to input k."""

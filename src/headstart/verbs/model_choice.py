@@ -52,12 +52,33 @@ def for_model(job: Job, reference: str) -> Job:
     return job.with_network(options, engines=open_engines(options))
 
 
+def on_its_own(job: Job, reference: str) -> Job:
+    """As `for_model`, with notes and seconds of its own."""
+    return replace(for_model(job, reference), notes=Notes(), seconds={})
+
+
+def open_all(job: Job, names: Sequence[str]) -> None:
+    """See that every network opens, before minutes go into the first; none is kept.
+
+    Raises
+    ------
+    ModelError
+        Of the first that does not.
+    """
+    with progress().task("opening networks", len(names)) as advance:
+        for name in names:
+            on_its_own(job, name).open(None)
+            advance(1)
+
+
 def _choose(job: Job, names: Sequence[str], skip: bool) -> dict[str, Any]:
+    if not skip:
+        open_all(job, names)
     found: dict[str, tuple[Screening, float]] = {}
     reasons = []
     for i, name in enumerate(names, start=1):
         progress().say(f"Model {i} of {len(names)}: {name}")
-        one = replace(for_model(job, name), notes=Notes(), seconds={})
+        one = on_its_own(job, name)
         try:
             screening = screened(one)
         except ModelError as error:

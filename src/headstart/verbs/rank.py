@@ -6,7 +6,6 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 
 from headstart.core.errors import ConfigError
-from headstart.core.notes import Notes
 from headstart.core.progress import progress
 from headstart.data.schema import missing
 from headstart.features.extract import extract
@@ -30,7 +28,7 @@ from headstart.store.runfolder import RunFolder
 from headstart.verbs.estimate import forward_speed
 from headstart.verbs.evaluation import metrics_of
 from headstart.verbs.job import Job, open_job
-from headstart.verbs.model_choice import for_model
+from headstart.verbs.model_choice import on_its_own, open_all
 from headstart.verbs.options import make_options
 
 PROBE, NEIGHBOURS = "probe", "neighbours"
@@ -76,14 +74,11 @@ def rank(data: Any, models: Sequence[str], out: str | Path | None = None, **opti
     checked = make_options({**options, "model": asked[0]})
     with tempfile.TemporaryDirectory() as scratch:
         first = open_job(RunFolder(Path(scratch)), checked, data)
-        with progress().task("opening networks", len(asked)) as advance:
-            for reference in asked:
-                _for(first, reference).open(None)
-                advance(1)
+        open_all(first, asked)
         rows = []
         for i, reference in enumerate(asked, start=1):
             progress().say(f"{i} of {len(asked)}: {reference}")
-            rows.append(measured(_for(first, reference)))
+            rows.append(measured(on_its_own(first, reference)))
     rows.sort(key=lambda r: (-_signed(first, r["probe"]["value"]), r["loss"]))
     agreement = _agreement(first, rows)
     found = {
@@ -112,10 +107,6 @@ def trust() -> dict[str, Any]:
     Made by `benchmarks/trust.py --ship`; empty where there is none.
     """
     return json.loads(TRUST.read_text(encoding="utf-8"))["scores"] if TRUST.exists() else {}
-
-
-def _for(job: Job, reference: str) -> Job:
-    return replace(for_model(job, reference), notes=Notes(), seconds={})
 
 
 def measured(job: Job) -> dict[str, Any]:
