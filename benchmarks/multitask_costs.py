@@ -4,7 +4,7 @@
     python benchmarks/multitask_costs.py --table     # prints what is stored
 
 EfficientNet-Lite0 cut after blocks.4, 64 px, batches of 32 with a label of ten classes for every task, PyTorch in
-float32. Method and equal weighting take turns; the ratio of their medians counts. "At parameters" (two tasks) is in
+float32. Method and equal weighting take turns; the ratio of their medians counts. "At parameters" is in
 units of as many backward passes as there are tasks: (step - forward - optimizer) / (tasks · backward), the parts
 measured in turn too. "Own share" is the time inside the method itself, of the whole step: what loss-based methods cost
 apart from passes through the network.
@@ -16,14 +16,15 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 STORE = Path(__file__).parent / "results" / "multitask_costs.json"
-ROUNDS, BATCH, SIDE = 15, 32, 64
+ROUNDS, BLOCKS, BATCH, SIDE = 25, 5, 32, 64
 TASKS = (2, 4, 8)
 
 
@@ -107,24 +108,37 @@ def at_features(setup: Setup, name: str) -> dict[str, float]:
     return {"ratio": ours / plain, "share": timed.seconds / sum(b for _, b in pairs)}
 
 
-def at_parameters(setup: Setup, name: str) -> float:
+def at_parameters(setups: Mapping[int, Setup], methods: list[str]) -> dict[tuple[int, str], float]:
+    """(Tasks, method) -> backward passes per task.
+
+    All methods in every round, and all numbers of tasks in every block of rounds: a slow minute of the machine meets
+    each of them, and what they are compared with.
+    """
     from headstart.multitask import Balanced, make_balancer
 
-    update = Balanced(make_balancer(name), at="parameters")
-    setup.step(update)
-    count = len(setup.model.tasks)
-    rows = []
-    for _ in range(ROUNDS):
-        setup.optimizer.zero_grad()
-        start = time.perf_counter()
-        loss = setup.terms(0, None).total()
-        forward = time.perf_counter() - start
-        backward = seconds(loss.backward)
-        optimizer = seconds(setup.optimizer.step)
-        setup.optimizer.zero_grad()  # as every step leaves them: else the method's would be added to these
-        rows.append((forward, backward, optimizer, seconds(lambda: setup.step(update))))
-    forward, backward, optimizer, whole = (statistics.median(column) for column in zip(*rows, strict=True))
-    return (whole - forward - optimizer) / (count * backward)
+    parts = ("forward", "backward", "optimizer")
+    times: dict[tuple[int, str], list[float]] = {(t, name): [] for t in setups for name in (*parts, *methods)}
+    updates = {t: {name: Balanced(make_balancer(name), at="parameters") for name in methods} for t in setups}
+    for count in [t for _ in range(BLOCKS) for t in setups]:
+        setup = setups[count]
+        for update in updates[count].values():
+            setup.step(update)
+        for _ in range(ROUNDS // BLOCKS):
+            setup.optimizer.zero_grad()
+            start = time.perf_counter()
+            loss = setup.terms(0, None).total()
+            times[count, "forward"].append(time.perf_counter() - start)
+            times[count, "backward"].append(seconds(loss.backward))
+            times[count, "optimizer"].append(seconds(setup.optimizer.step))
+            setup.optimizer.zero_grad()  # as every step leaves them: else the method's would be added to these
+            for name, update in updates[count].items():
+                times[count, name].append(seconds(partial(setup.step, update)))
+    middle = {key: statistics.median(measured) for key, measured in times.items()}
+    return {
+        (t, name): (middle[t, name] - middle[t, "forward"] - middle[t, "optimizer"]) / (t * middle[t, "backward"])
+        for t in setups
+        for name in methods
+    }
 
 
 def measure() -> dict[str, Any]:
@@ -132,14 +146,15 @@ def measure() -> dict[str, Any]:
     from headstart.multitask import make_balancer
 
     rows: list[dict[str, Any]] = []
-    for count in TASKS:
-        setup = Setup(count)
-        for name in (n for n in names("balancing") if n != "equal"):
-            options = {"weights": [1.0] * count} if name == "fixed" else {}
-            needs = make_balancer(name, **options).needs
-            row: dict[str, Any] = {"tasks": count, "method": name, "needs": needs, **at_features(setup, name)}
-            if needs == "gramian" and count == TASKS[0]:
-                row["at_parameters"] = at_parameters(setup, name)
+    options = {"fixed": {"weights": [1.0]}}
+    needs = {n: make_balancer(n, **options.get(n, {})).needs for n in names("balancing") if n != "equal"}
+    setups = {count: Setup(count) for count in TASKS}
+    dear = at_parameters(setups, [name for name, what in needs.items() if what == "gramian"])
+    for count, setup in setups.items():
+        for name, what in needs.items():
+            row: dict[str, Any] = {"tasks": count, "method": name, "needs": what, **at_features(setup, name)}
+            if (count, name) in dear:
+                row["at_parameters"] = dear[count, name]
             rows.append(row)
     return {"threads": torch.get_num_threads(), "rows": rows}
 
@@ -148,15 +163,15 @@ def table(kept: dict[str, Any]) -> str:
     rows = kept["rows"]
     heads = " | ".join(f"{t} tasks" for t in TASKS)
     lines = [
-        f"| method | looks at | step, {heads} | own share, {heads} | at parameters, {TASKS[0]} tasks |",
-        "|---" * (3 + 2 * len(TASKS)) + "|",
+        f"| method | looks at | step, {heads} | own share, {heads} | at parameters, {heads} |",
+        "|---" * (2 + 3 * len(TASKS)) + "|",
     ]
     for name in dict.fromkeys(r["method"] for r in rows):
         mine = {r["tasks"]: r for r in rows if r["method"] == name}
         first = mine[TASKS[0]]
         steps = " | ".join(f"{mine[t]['ratio']:.2f}" for t in TASKS)
         shares = " | ".join(f"{mine[t]['share']:.1%}" for t in TASKS)
-        there = f"{first['at_parameters']:.2f}" if "at_parameters" in first else ""
+        there = " | ".join(f"{mine[t]['at_parameters']:.2f}" if "at_parameters" in mine[t] else "" for t in TASKS)
         lines.append(f"| {name} | {first['needs']} | {steps} | {shares} | {there} |")
     return "\n".join(lines)
 
@@ -165,7 +180,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print what is stored and run nothing")
     if not parser.parse_args().table:
-        STORE.write_text(json.dumps(measure(), indent=1) + "\n")
+        from headstart.core.allocator import freed_memory_kept
+
+        with freed_memory_kept():  # as the loop trains
+            measured = measure()
+        STORE.write_text(json.dumps(measured, indent=1) + "\n")
     print(table(json.loads(STORE.read_text())))
 
 

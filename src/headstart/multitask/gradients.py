@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-CHUNK = 2**14
-"""Numbers of each gradient that are multiplied at a time on a CPU."""
+SMALL, CHUNK = 2**14, 2**16
+"""Numbers of a gradient up to which several are put end to end; and those that are multiplied at a time on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Rows:
         for column in zip(*self.parts, strict=True):
             there = tuple(t for t, part in enumerate(column) if part is not None)
             rows = [part.flatten() for part in column if part is not None]
-            if rows and rows[0].numel() > CHUNK:
+            if rows and rows[0].numel() > SMALL:
                 yield there, rows
             elif rows:
                 small.setdefault(there, []).append(rows)
@@ -68,6 +68,24 @@ class Rows:
                 total = part * weight if total is None else total.add_(part, alpha=weight)
         return total
 
+    def combine_each(self, weights: Sequence[Sequence[float]]) -> list[Tensor | None]:
+        """`combine` for every input, with weights of its own: a few calls instead of one per task and input."""
+        totals: list[Tensor | None] = [None] * len(weights)
+        for t, row in enumerate(self.parts):
+            there = [(k, part) for k, part in enumerate(row) if part is not None]
+            if not there:
+                continue
+            scales: list[complex] = [weights[k][t] for k, _ in there]
+            found = torch._foreach_mul([part for _, part in there], scales)
+            sums = [
+                (total, part) for (k, _), part in zip(there, found, strict=True) if (total := totals[k]) is not None
+            ]
+            if sums:
+                torch._foreach_add_([total for total, _ in sums], [part for _, part in sums])
+            for (k, _), part in zip(there, found, strict=True):
+                totals[k] = part if totals[k] is None else totals[k]
+        return totals
+
     def scaled(self, factor: float) -> Rows:
         if factor == 1.0:
             return self
@@ -80,11 +98,17 @@ class Rows:
 
 def _products(rows: Sequence[Tensor]) -> Tensor:
     """(n, n) float64 inner products of n vectors."""
-    # Pieces that stay in a processor's cache: millions of numbers would be written out and read in again as float64.
-    size = CHUNK if rows[0].device.type == "cpu" else rows[0].numel()
-    pieces = zip(*(row.split(max(size, 1)) for row in rows), strict=True)
-    products = [j @ j.T for j in (torch.stack(piece).double() for piece in pieces)]
-    return torch.stack(products).sum(0)
+    # Piece by piece through one buffer that stays in a processor's cache: millions of numbers would be written out and
+    # read in again as float64.
+    length, device = rows[0].numel(), rows[0].device
+    size = max(1, min(CHUNK, length) if device.type == "cpu" else length)
+    buffer = torch.empty(len(rows), size, dtype=torch.float64, device=device)
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=device)
+    for pieces in zip(*(row.split(size) for row in rows), strict=True):
+        part = buffer[:, : len(pieces[0])]
+        torch._foreach_copy_([*part], [*pieces])
+        total.addmm_(part, part.T)
+    return total
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:

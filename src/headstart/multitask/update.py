@@ -143,9 +143,10 @@ class Balanced:
         if shared:
             weights = self._checked(seen)
             step.logs.update({f"weight.{n}": w for n, w in zip(record.names, weights, strict=True)})
-        for k, parameter in enumerate(parameters):
-            by_loss = k in shared or self.balancer.applies == "losses"
-            _add(parameter, rows.combine(weights if by_loss else [1.0] * len(weights), k), 1.0)
+        weighed = range(len(parameters)) if self.balancer.applies == "losses" else set(shared)
+        each = [weights if k in weighed else [1.0] * len(weights) for k in range(len(parameters))]
+        for parameter, gradient in zip(parameters, rows.combine_each(each), strict=True):
+            _add(parameter, gradient, 1.0)
         return seen, record.names
 
     # -- common ---------------------------------------------------------------------------------------------------

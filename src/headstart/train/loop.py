@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from headstart.core.allocator import freed_memory_kept
 from headstart.core.errors import HeadstartError
 from headstart.core.progress import progress
 from headstart.core.seeding import derive
@@ -93,7 +94,7 @@ class Trainer:
             restore(self.model, {k: v.to(self.settings.device) for k, v in saved["model"].items()})
             self.history = History(saved["history"]["epochs"], saved["history"]["kept"])
         self.log.rewind(saved["log"] if saved else 0, self.settings.labels)
-        with self._watching_for_interrupts():
+        with self._watching_for_interrupts(), freed_memory_kept():
             for number in range(first, len(self.works)):
                 self._run_phase(number, saved if saved and number == first else None)
         return self.history
