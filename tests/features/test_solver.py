@@ -78,6 +78,27 @@ def test_default_tolerance_is_close_in_objective() -> None:
     assert (rough.iterations <= fine.iterations).all()
 
 
+@pytest.mark.parametrize(("samples", "features"), [(400, 12), (60, 90)], ids=["tall", "wide"])
+def test_a_start_shortens_the_way_and_changes_only_where_it_begins(samples: int, features: int) -> None:
+    """Also a start far off: the solution is unique."""
+    x, y = draw(samples, features, 4)
+    folds = fold_weights_of(torch.arange(samples) % 3, 3)
+    near = fit_paths(x, y, "single-label", 4, [3e-3], folds)
+    g = torch.Generator().manual_seed(0)
+    far = 3 * torch.randn(near.weights[0].shape, generator=g), 3 * torch.randn(near.biases[0].shape, generator=g)
+    cold = fit_paths(x, y, "single-label", 4, [1e-3], folds, tolerance=1e-7, max_iterations=500)
+    for start in (near.weights[0], near.biases[0]), far:
+        warm = fit_paths(x, y, "single-label", 4, [1e-3], folds, tolerance=1e-7, max_iterations=500, start=start)
+        for f, w in enumerate(folds):
+            found = [objective(p, x, y, w, p.weights[0, f].numpy(), p.biases[0, f].numpy(), 1e-3) for p in (cold, warm)]
+            assert found[1] == pytest.approx(found[0], rel=1e-5)
+    rough = [
+        fit_paths(x, y, "single-label", 4, [1e-3], folds, 1e-3, start=s)
+        for s in (None, (near.weights[0], near.biases[0]))
+    ]
+    assert (rough[1].iterations < rough[0].iterations).all()
+
+
 def test_two_classes_equal_scikit_learn_at_twice_the_c() -> None:
     x, y = draw(80, 10, 2)
     path = fit_paths(x, y, "single-label", 2, [0.01], torch.ones(1, 80), tolerance=1e-7)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.core.allocator import freed_memory_kept
 from headstart.core.errors import HeadstartError
 from headstart.core.progress import progress
 from headstart.features.cache import FeatureStore, limit, prune
@@ -185,7 +186,8 @@ class _Passes:
     def run(self, rows: np.ndarray) -> Iterator[tuple[Tensor, dict[Place, Tensor]]]:
         """Positions of each batch, and its features at the places."""
         size = self.backbone.batch_size()
-        with progress().task(_words("features", self.backbone), len(rows)) as advance:
+        kept = freed_memory_kept() if self.candidate.name == "torch" else contextlib.nullcontext()
+        with kept, progress().task(_words("features", self.backbone), len(rows)) as advance:
             for batch in self.reader.sweep(self.part, size, view=self.view, labels=False, rows=rows, ahead=True):
                 for index, made in self._within_memory(batch.index, batch.views[self.view]):
                     yield index, {place: made[place] for place in self.places}

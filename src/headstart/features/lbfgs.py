@@ -76,8 +76,12 @@ def solve_in_chunks(
     link: Link,
     tolerance: float,
     max_iterations: int,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Solution (S, F, K, R + 1), iterations and converged (S, F); neighbours in strength share a chunk."""
+    """Solution (S, F, K, R + 1), iterations and converged (S, F); neighbours in strength share a chunk.
+
+    `start` (F, K, R + 1) is where the folds begin, at every strength; zero if not given.
+    """
     samples, columns = design.shape
     outputs, folds = len(targets), len(weights)
     each = 4 * outputs * ((2 * HISTORY + 6) * columns + 8 * samples)
@@ -85,6 +89,8 @@ def solve_in_chunks(
     parts = []
     for problems in torch.arange(len(s) * folds, device=s.device).split(size):
         batch = _Batch(design, targets, weights[problems % folds], s[problems // folds], link)
+        if start is not None:
+            batch.begin_at(start[problems % folds])
         parts.append(batch.minimise(tolerance, max_iterations))
     solution, iterations, converged = (torch.cat(part) for part in zip(*parts, strict=True))
     shape = (len(s), folds)
@@ -104,6 +110,13 @@ class _Batch:
         self.p = link.mean(self.logits)
         self.gradient = self._gradient()
         self.memory: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def begin_at(self, x: Tensor) -> None:
+        """Start from (P, K, R + 1) instead of zero."""
+        self.x = x.clone()
+        self.logits = (x.flatten(0, 1) @ self.design.T).view_as(self.logits)
+        self.p = self.link.mean(self.logits)
+        self.gradient = self._gradient()
 
     def minimise(self, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
         """Solution (P, K, R + 1), iterations (P,) and converged (P,)."""

@@ -121,6 +121,7 @@ def fit_paths(
     fold_weights: Tensor,
     tolerance: float = 1e-4,
     max_iterations: int = 200,
+    start: tuple[Tensor, Tensor] | None = None,
 ) -> ProbePath:
     """Fit one linear model per strength and fold.
 
@@ -145,6 +146,9 @@ def fit_paths(
         makes their predictions for held-out samples settle.
     max_iterations
         Models that are not done by then are returned as they are and marked not converged.
+    start
+        Weights (F, K, D) and biases (F, K), for the same standardised features, near the solution: those of a
+        neighbouring strength. Zero if not given; what is found does not depend on it.
 
     Returns
     -------
@@ -167,8 +171,9 @@ def fit_paths(
     if kind == "regression":
         solution, iterations, converged = _solve_squared(matrix, targets, weights, s)
     else:
+        first = None if start is None else torch.cat([start[0] @ design.basis, start[1][..., None]], dim=-1)
         solution, iterations, converged = solve_in_chunks(
-            matrix, targets, weights, s, LINKS[kind], tolerance, max_iterations
+            matrix, targets, weights, s, LINKS[kind], tolerance, max_iterations, first
         )
     return ProbePath(
         kind=kind,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.core.allocator import freed_memory_kept
 from headstart.core.errors import ConfigError, did_you_mean
 from headstart.core.progress import progress
 from headstart.core.registry import get, names
@@ -117,7 +118,8 @@ class Engines:
         found = self._chosen.get(key) or self._recall(key)
         # What was chosen for few samples was chosen without trying the engines that take long to start.
         if found is None or count > MUCH_MORE * found[1]:
-            found = self._measure(backbone, places, example, count, device, weights), count
+            with freed_memory_kept():
+                found = self._measure(backbone, places, example, count, device, weights), count
             self._remember(key, *found)
         self._chosen[key] = found
         return found[0]
