@@ -50,19 +50,25 @@ def to_onnx(module: nn.Module, state: State, outputs: Sequence[str] = ()) -> onn
 def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) -> Any:
     """Convert a module of positional tensors by OpenVINO's own front end.
 
+    By its parts: `openvino.convert_model` then simplifies the graph, which takes several times as long as converting
+    and is done again when the graph is compiled.
+
     Raises
     ------
     EngineError
         When it cannot.
     """
     import openvino as ov
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     try:
         with quiet(logging.ERROR), torch.no_grad():
             # Two rows say as much as a batch: its size is left open below.
             example = tuple(x[:2] for x in state.values())
-            traced = _traced(module.eval(), example)
-            model = ov.convert_model(traced, example_input=example)
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            traced = TorchScriptPythonDecoder(_traced(module.eval(), example), example_input=example)
+            model = frontend.convert(frontend.load(traced))
             lengthy = "mask" in state
             model.reshape({i: ov.PartialShape(_openvino_shape(x, lengthy)) for i, x in enumerate(state.values())})
             for port, name in zip(model.inputs, state, strict=True):
