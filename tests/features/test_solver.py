@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from headstart.core.errors import ModelError
 from headstart.features import lbfgs, solver
+from headstart.features.following import follow, joined
 from headstart.features.solver import (
     ProbePath,
     fit_paths,
@@ -97,6 +98,30 @@ def test_a_start_shortens_the_way_and_changes_only_where_it_begins(samples: int,
         for s in (None, (near.weights[0], near.biases[0]))
     ]
     assert (rough[1].iterations < rough[0].iterations).all()
+
+
+@pytest.mark.parametrize("kind", ["single-label", "multi-label", "regression"])
+def test_following_a_path_ends_where_solving_at_once_does(kind: str) -> None:
+    x, y = draw(120, 15, 3)
+    y = {"single-label": y, "multi-label": functional.one_hot(y, 3).float(), "regression": y.float()}[kind]
+    outputs = 1 if kind == "regression" else 3
+    folds, strengths = fold_weights_of(torch.arange(120) % 3, 3), (1.0, 0.1, 0.01, 0.001)
+    steps = [*follow(x, y, kind, outputs, strengths, folds, 1e-7)]  # type: ignore[arg-type]
+    at_once = fit_paths(x, y, kind, outputs, strengths, folds, 1e-7)  # type: ignore[arg-type]
+    path = joined(steps)
+    assert path.strengths == at_once.strengths
+    assert [p.strengths for p in steps] == [(s,) for s in strengths]
+    torch.testing.assert_close(path.weights, at_once.weights, atol=5e-3, rtol=1e-3)
+    torch.testing.assert_close(path.biases, at_once.biases, atol=5e-3, rtol=1e-3)
+    assert path.iterations.shape == path.converged.shape == (4, 3)
+
+
+def test_following_takes_fewer_steps() -> None:
+    x, y = draw(400, 60, 5)
+    folds = fold_weights_of(torch.arange(400) % 4, 4)
+    at_once = fit_paths(x, y, "single-label", 5, (0.3, 0.03, 0.003), folds, 1e-3)
+    path = joined(follow(x, y, "single-label", 5, (0.3, 0.03, 0.003), folds, 1e-3))
+    assert path.iterations[1:].sum() < 0.75 * at_once.iterations[1:].sum()
 
 
 def test_two_classes_equal_scikit_learn_at_twice_the_c() -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from headstart.data.schema import Task, missing
 from headstart.data.stratify import indicators, nested_order
+from headstart.features.following import follow, joined
 from headstart.features.probe import ROUGH, as_outputs, label_scale, target_of
-from headstart.features.solver import design_of, fit_paths
+from headstart.features.solver import design_of
 from headstart.measure import Metric
 from headstart.measure.intervals import percentiles, resamples_of
 from headstart.measure.learning_curve import fit_power_law, round_number
@@ -87,7 +88,7 @@ def learning_curve(
         if held is None:
             inside = (assignment[rows][None] != torch.arange(folds)[:, None]).float()
             inside = torch.where(inside.sum(1, keepdim=True) > 0, inside, torch.ones_like(inside))
-        path = fit_paths(some, y[rows], task.kind, task.outputs, list(PENALTIES), inside, ROUGH)
+        path = joined(follow(some, y[rows], task.kind, task.outputs, PENALTIES, inside, ROUGH))
         z = (x_held - path.mean) / path.scale
         of = torch.zeros(len(z), dtype=torch.long) if held is not None else assignment.clamp(min=0)
         made = []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.schema import Task, missing
+from headstart.features.following import follow
 from headstart.features.solved import remembered
 from headstart.features.solver import ProbePath, design_of, fit_paths, fold_weights_of, out_of_fold
 from headstart.measure import find_metric, fit_temperature
@@ -123,11 +124,8 @@ def fold_numbers(n: int, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tens
     return assignment
 
 
-TOGETHER = 4
-"""Strengths, from the strongest, that are solved at once: they take few steps. The others follow one by one."""
-
-EXTRAPOLATED = 0.8
-"""A weaker penalty's models are sought this far along the last change: 1 overshoots, since changes shrink."""
+LEAST_SEEN = 6
+"""Strengths that are looked at before a path may end."""
 
 
 def _only_worse(losses: list[float], errors: list[float], values: list[float], last: int) -> bool:
@@ -152,31 +150,25 @@ class _Path:
         self._errors: list[float] = []
         self._models: list[tuple[Tensor, Tensor]] = []
 
-    def start(self) -> tuple[Tensor, Tensor] | None:
-        """Where the models of the next strength are sought."""
-        if len(self._models) < 2:
-            return self._models[-1] if self._models else None
-        (weights, biases), (w, b) = self._models[-1], self._models[-2]
-        return weights + EXTRAPOLATED * (weights - w), biases + EXTRAPOLATED * (biases - b)
-
     def middle(self, i: int) -> tuple[Tensor, Tensor]:
         """The mean of the folds' models of strength i, as one fold."""
         weights, biases = self._models[i]
         return weights.mean(0, keepdim=True), biases.mean(0, keepdim=True)
 
     def add(self, path: ProbePath, held_out: Tensor) -> None:
-        self._models += zip(path.weights, path.biases, strict=True)
-        for z in held_out:
-            logits = z.numpy()
-            have = ~(np.isnan(logits).any(1) | missing(self.labels))
-            right = per_sample(self.task, self.labels[have], logits[have])
-            self.held_out.append(z)
-            self.values.append(score(self.task, self.metric, self.labels, logits))
-            self._losses.append(float(sample_losses(self.task, self.labels[have], logits[have]).mean()))
-            self._errors.append(float(right.std() / np.sqrt(max(1, have.sum()))))
+        """The next strength: its models and (N, K) held-out outputs."""
+        logits = held_out.numpy()
+        have = ~(np.isnan(logits).any(1) | missing(self.labels))
+        right = per_sample(self.task, self.labels[have], logits[have])
+        self._models.append((path.weights[0], path.biases[0]))
+        self.held_out.append(held_out)
+        self.values.append(score(self.task, self.metric, self.labels, logits))
+        self._losses.append(float(sample_losses(self.task, self.labels[have], logits[have]).mean()))
+        self._errors.append(float(right.std() / np.sqrt(max(1, have.sum()))))
 
     def is_over(self) -> bool:
-        return len(self.values) > TOGETHER + 1 and _only_worse(self._losses, self._errors, self.values, 2)
+        """Whether what is weaker still would not be chosen."""
+        return len(self.values) >= LEAST_SEEN and _only_worse(self._losses, self._errors, self.values, 2)
 
     def best(self) -> int:
         """Of the strengths within one standard error of the best metric, the one with the lowest loss.
@@ -239,10 +231,9 @@ def _fit(
     path = _Path(task, metric, labels)
     if folds:
         of_folds = fold_weights_of(assignment, folds, ones)
-        for some in [strengths[:TOGETHER], *([s] for s in strengths[TOGETHER:])]:
-            # Choosing needs no more than held-out predictions that rank the strengths.
-            found = fit_paths(design, y, task.kind, task.outputs, some, of_folds, ROUGH, start=path.start())
-            path.add(found, out_of_fold(found, x, assignment) * spread + shift)
+        # Choosing needs no more than held-out predictions that rank the strengths.
+        for found in follow(design, y, task.kind, task.outputs, strengths, of_folds, ROUGH):
+            path.add(found, out_of_fold(found, x, assignment)[0] * spread + shift)
             if path.is_over():
                 break
     best = path.best() if folds else 0

@@ -18,9 +18,10 @@ from headstart.core.progress import progress
 from headstart.data.schema import Task
 from headstart.features.engines import Engines
 from headstart.features.extract import Place, extract
+from headstart.features.following import follow, joined
 from headstart.features.probe import ROUGH, SCREENING, label_scale, per_sample, sample_losses, score, target_of
 from headstart.features.solved import remembered
-from headstart.features.solver import fit_paths, fold_weights_of, out_of_fold
+from headstart.features.solver import fold_weights_of, out_of_fold
 from headstart.models.backbone import Backbone
 from headstart.train.reader import Reader
 
@@ -228,7 +229,8 @@ def _measured(x: Tensor, labels: np.ndarray, task: Task, metric: str, assignment
     shift, spread = label_scale(task, labels)
     y = target_of(task, labels)
     y = (y - shift) / spread if task.kind == "regression" else y
-    path = fit_paths(x, y, task.kind, task.outputs, list(SCREENING), fold_weights_of(assignment, folds), ROUGH)
+    of_folds = fold_weights_of(assignment, folds)
+    path = joined(follow(x, y, task.kind, task.outputs, SCREENING, of_folds, ROUGH))
     held = (out_of_fold(path, x, assignment) * spread + shift).numpy()
     values = [score(task, metric, labels, z) for z in held]
     best = int(np.argmax(values))
