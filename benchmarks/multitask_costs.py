@@ -4,10 +4,10 @@
     python benchmarks/multitask_costs.py --table     # prints what is stored
 
 EfficientNet-Lite0 cut after blocks.4, 64 px, batches of 32 with a label of ten classes for every task, PyTorch in
-float32. Method and equal weighting take turns; the ratio of their medians counts. "At parameters" is in
-units of as many backward passes as there are tasks: (step - forward - optimizer) / (tasks · backward), the parts
-measured in turn too. "Own share" is the time inside the method itself, of the whole step: what loss-based methods cost
-apart from passes through the network.
+float32. Method and equal weighting take turns; the ratio of their medians counts. "At parameters" is in units of as
+many backward passes as there are tasks: (step - all of a plain step but its backward pass) / (tasks · backward), the
+parts measured just before each step. "Own share" is the time inside the method itself, of the whole step: what
+loss-based methods cost apart from passes through the network.
 """
 
 from __future__ import annotations
@@ -111,34 +111,27 @@ def at_features(setup: Setup, name: str) -> dict[str, float]:
 def at_parameters(setups: Mapping[int, Setup], methods: list[str]) -> dict[tuple[int, str], float]:
     """(Tasks, method) -> backward passes per task.
 
-    All methods in every round, and all numbers of tasks in every block of rounds: a slow minute of the machine meets
-    each of them, and what they are compared with.
+    Every step of a method is compared with a step of the plain sum and a backward pass taken just before it, and the
+    median of these ratios counts; all methods take part in every round, and all numbers of tasks in every block of
+    rounds: a slow minute of the machine meets each of them, and what they are compared with.
     """
     from headstart.multitask import Balanced, make_balancer
+    from headstart.train.update import OneBackward
 
-    parts = ("forward", "backward", "optimizer")
-    times: dict[tuple[int, str], list[float]] = {(t, name): [] for t in setups for name in (*parts, *methods)}
+    ratios: dict[tuple[int, str], list[float]] = {(t, name): [] for t in setups for name in methods}
     updates = {t: {name: Balanced(make_balancer(name), at="parameters") for name in methods} for t in setups}
     for count in [t for _ in range(BLOCKS) for t in setups]:
         setup = setups[count]
         for update in updates[count].values():
             setup.step(update)
         for _ in range(ROUNDS // BLOCKS):
-            setup.optimizer.zero_grad()
-            start = time.perf_counter()
-            loss = setup.terms(0, None).total()
-            times[count, "forward"].append(time.perf_counter() - start)
-            times[count, "backward"].append(seconds(loss.backward))
-            times[count, "optimizer"].append(seconds(setup.optimizer.step))
-            setup.optimizer.zero_grad()  # as every step leaves them: else the method's would be added to these
             for name, update in updates[count].items():
-                times[count, name].append(seconds(partial(setup.step, update)))
-    middle = {key: statistics.median(measured) for key, measured in times.items()}
-    return {
-        (t, name): (middle[t, name] - middle[t, "forward"] - middle[t, "optimizer"]) / (t * middle[t, "backward"])
-        for t in setups
-        for name in methods
-    }
+                backward = seconds(setup.terms(0, None).total().backward)
+                setup.optimizer.zero_grad()  # as every step leaves them: else what follows would be added to these
+                plain = seconds(partial(setup.step, OneBackward()))
+                whole = seconds(partial(setup.step, update))
+                ratios[count, name].append((whole - (plain - backward)) / (count * backward))
+    return {key: statistics.median(measured) for key, measured in ratios.items()}
 
 
 def measure() -> dict[str, Any]:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 SMALL, CHUNK = 2**14, 2**16
 """Numbers of a gradient up to which several are put end to end; and those that are multiplied at a time on a CPU."""
 
+_NARROW = (torch.float16, torch.bfloat16)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -134,7 +136,7 @@ def per_task(losses: Sequence[Tensor], inputs: Sequence[Tensor], keep: bool) -> 
     for t, loss in enumerate(losses):
         again = keep or t + 1 < len(losses)
         found: Sequence[Tensor | None] = torch.autograd.grad(loss, [*inputs], retain_graph=again, allow_unused=True)
-        parts.append([None if g is None else g.to(torch.promote_types(g.dtype, torch.float32)) for g in found])
+        parts.append([None if g is None else g.float() if g.dtype in _NARROW else g for g in found])
     return Rows(parts)
 
 
