@@ -70,3 +70,27 @@ def test_what_is_not_known_is_not_drawn() -> None:
     assert "a alone" not in found
     nothing = Tradeoff(points=[point(0.5, None, 0.1)])  # type: ignore[list-item]
     assert tradeoff_figure(nothing, {"a": ACCURACY, "b": ACCURACY}, "fig") is None
+
+
+def test_texts_of_points_close_together_do_not_cover_each_other() -> None:
+    shares = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
+    first = (0.88, 0.912, 0.918, 0.922, 0.923, 0.924, 0.9245)
+    points = [point(a, x, y) for a, x, y in zip(shares, first, reversed(first), strict=True)]
+    found = shown(points, {"a": 0.926, "b": 0.93}, {"a": ACCURACY, "b": ACCURACY})
+    boxes = []
+    for t in found:
+        text = "".join(t.itertext())
+        if " : " in text:
+            x, y = float(t.attrib["x"]), float(t.attrib["y"])
+            size = float(re.findall(r"font-size: ([\d.]+)px", t.attrib["style"])[0])
+            width = 0.5 * size * len(text)
+            left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[_anchor(t)] * width
+            boxes.append((left, left + width, y - 0.7 * size, y))
+    assert len(boxes) == 7
+    for i, (a, b, c, d) in enumerate(boxes):
+        for e, f, g, h in boxes[:i]:
+            assert min(b, f) <= max(a, e) or min(d, h) <= max(c, g)
+
+
+def _anchor(text: Any) -> str:
+    return str((re.findall(r"text-anchor: (\w+)", text.attrib["style"]) or ["start"])[0])
