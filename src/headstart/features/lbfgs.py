@@ -13,6 +13,10 @@ from torch import Tensor
 HISTORY = 10
 """Pairs of steps and gradient changes that L-BFGS remembers."""
 
+LEAST = 8
+"""Steps from a start other than zero before a problem may count as solved: near the solution the gradient is small in
+all directions that the start knew, and only steps show how flat the others are."""
+
 BATCH_BYTES = 2**29
 """Problems are solved in chunks of about this much memory."""
 
@@ -110,9 +114,11 @@ class _Batch:
         self.p = link.mean(self.logits)
         self.gradient = self._gradient()
         self.memory: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.least = 0
 
     def begin_at(self, x: Tensor) -> None:
         """Start from (P, K, R + 1) instead of zero."""
+        self.least = LEAST
         self.x = x.clone()
         self.logits = (x.flatten(0, 1) @ self.design.T).view_as(self.logits)
         self.p = self.link.mean(self.logits)
@@ -127,6 +133,8 @@ class _Batch:
         for iteration in range(max_iterations):
             direction, slope = self._direction()
             done = -slope < tolerance * self._objective().clamp(min=1e-4)
+            if iteration < self.least:
+                done = torch.zeros_like(done)
             iterations[active[done & ~converged[active]]] = iteration
             converged[active[done]] = True
             if done.all():
