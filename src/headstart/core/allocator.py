@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Parameters of mallopt(3), from glibc's malloc.h, and what they are without it.
-TRIM_THRESHOLD, MMAP_MAX = -1, -4
-USUAL_TRIM, USUAL_MMAPS = 64 * 2**20, 65_536
+# Parameters of mallopt(3), from glibc's malloc.h. Setting any of them ends glibc's own adapting of the thresholds, so
+# that afterwards they are set to where that ends: else every block of more than 128 KiB would be mapped anew.
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
+USUAL_TRIM, USUAL_THRESHOLD, USUAL_MMAPS = 64 * 2**20, 32 * 2**20, 65_536
 NEVER = -1
 
 _lock = threading.Lock()
@@ -46,6 +47,7 @@ def freed_memory_kept() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 libc.mallopt(MMAP_MAX, USUAL_MMAPS)
+                libc.mallopt(MMAP_THRESHOLD, USUAL_THRESHOLD)
                 libc.mallopt(TRIM_THRESHOLD, USUAL_TRIM)
                 libc.malloc_trim(0)
 

@@ -128,17 +128,6 @@ LEAST_SEEN = 6
 """Strengths that are looked at before a path may end."""
 
 
-def _only_worse(losses: list[float], errors: list[float], values: list[float], last: int) -> bool:
-    """Whether the last strengths have a higher loss than an earlier one, and no better metric beyond a standard error.
-
-    Along the path the loss falls and then rises: what is weaker still would not be chosen either.
-    """
-    best = int(np.argmin(losses))
-    if best >= len(losses) - last:
-        return False
-    return max(values[-last:]) <= values[best] + errors[best]
-
-
 class _Path:
     """Cross-validated models along the strengths, strongest first, and what their held-out predictions are worth."""
 
@@ -167,8 +156,14 @@ class _Path:
         self._errors.append(float(right.std() / np.sqrt(max(1, have.sum()))))
 
     def is_over(self) -> bool:
-        """Whether what is weaker still would not be chosen."""
-        return len(self.values) >= LEAST_SEEN and _only_worse(self._losses, self._errors, self.values, 2)
+        """Whether the last two have a higher loss than an earlier one, and no better metric beyond a standard error.
+
+        Along the path the loss falls and then rises: what is weaker still would not be chosen either.
+        """
+        lowest = int(np.argmin(self._losses))
+        if len(self.values) < LEAST_SEEN or lowest >= len(self.values) - 2:
+            return False
+        return max(self.values[-2:]) <= self.values[lowest] + self._errors[lowest]
 
     def best(self) -> int:
         """Of the strengths within one standard error of the best metric, the one with the lowest loss.

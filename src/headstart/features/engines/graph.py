@@ -67,6 +67,7 @@ def to_openvino(module: nn.Module, state: State, outputs: Sequence[str] = ()) ->
             # Two rows say as much as a batch: its size is left open below.
             example = tuple(x[:2] for x in state.values())
             frontend = FrontEndManager().load_by_framework("pytorch")
+            # Held by a name: the front end does not keep it alive while it converts.
             traced = TorchScriptPythonDecoder(_traced(module.eval(), example), example_input=example)
             model = frontend.convert(frontend.load(traced))
             lengthy = "mask" in state
