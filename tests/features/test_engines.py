@@ -17,6 +17,7 @@ from headstart.data import load_data
 from headstart.data.dataset import Dataset
 from headstart.features.engines import Candidate, Engine, EngineError, Engines, OnnxRuntime, OpenVino, Torch
 from headstart.features.engines.choose import LEAST_COSINE, least_cosine, middle_batch, probe_differs
+from headstart.features.engines.openvino import rows_at_once
 from headstart.features.extract import extract
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
 from headstart.models.backbone import State
@@ -235,6 +236,16 @@ def test_openvino_runs_a_batch_in_streams_and_joins_them_in_order(data: Dataset)
         for place in PLACES:
             assert made[place].shape == truth[place].shape
             assert torch.allclose(made[place], truth[place], rtol=1e-3, atol=1e-4 * float(truth[place].abs().max()))
+
+
+def test_openvino_computes_fewer_large_pictures_at_once_and_any_number_of_texts() -> None:
+    def at_once(size: int, dtype: torch.dtype = torch.float32) -> int:
+        return rows_at_once({"x": torch.zeros(2, 3, size, size)}, dtype)
+
+    assert [at_once(size) for size in (32, 64, 96, 160, 224, 1000)] == [32, 16, 8, 4, 2, 1]
+    assert at_once(96, torch.bfloat16) == 2 * at_once(96)
+    assert rows_at_once({"ids": torch.zeros(2, 9), "mask": torch.ones(2, 9)}, torch.float32) == 0
+    assert rows_at_once({"x": torch.zeros(2, 3, 50)}, torch.float32) == 0
 
 
 def test_real_engines_are_chosen_among(data: Dataset) -> None:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from headstart.data.schema import Task
+from headstart.features import probe as probes
 from headstart.features.probe import (
     STRENGTHS,
     as_outputs,
@@ -42,6 +43,14 @@ def numbers(n: int = 120, d: int = 10) -> tuple[Tensor, np.ndarray]:
     return torch.from_numpy(x).float(), (x @ r.normal(size=d) + 0.3 * r.normal(size=n)).astype(np.float32)
 
 
+def plain_loss(held_out: Tensor, y: np.ndarray) -> float:
+    return float(torch.nn.functional.cross_entropy(held_out.double(), torch.from_numpy(y)))
+
+
+def loss_at_best_temperature(held_out: Tensor, y: np.ndarray) -> float:
+    return float(sample_losses(TASK, y, held_out.numpy()).mean())
+
+
 def test_strength_follows_the_noise() -> None:
     """Hardly any signal in many dimensions wants a strong penalty; a clear signal a weak one."""
     strong = fit_probe(*classes(90, 200, 8.0), TASK, "log_loss", folds(90)).strength
@@ -49,7 +58,11 @@ def test_strength_follows_the_noise() -> None:
     assert strong > 10 * weak
 
 
-def test_the_strength_chosen_is_within_an_error_of_the_best_and_has_the_lowest_loss_there() -> None:
+def test_the_strength_chosen_is_within_an_error_of_the_best_and_has_the_lowest_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Exactly solved: a rough solution depends on where it began.
+    monkeypatch.setattr(probes, "ROUGH", 1e-7)
     x, y = classes(120, 30, 3.0)
     probe = fit_probe(x, y, TASK, "accuracy", folds(120))
     assert list(probe.scores) == list(STRENGTHS)[: len(probe.scores)]
@@ -59,10 +72,20 @@ def test_the_strength_chosen_is_within_an_error_of_the_best_and_has_the_lowest_l
     near = [s for s, v in alone.items() if v >= best - (best * (1 - best) / 120) ** 0.5]
     assert probe.strength in near
     assert score(TASK, "accuracy", y, probe.held_out.numpy()) == pytest.approx(probe.scores[probe.strength], abs=1e-6)
-    chosen = sample_losses(TASK, y, probe.held_out.numpy()).mean()
-    for strength in near:
-        other = fit_probe(x, y, TASK, "accuracy", folds(120), strengths=[strength])
-        assert chosen <= sample_losses(TASK, y, other.held_out.numpy()).mean() + 1e-3
+    lowest = [
+        min(near, key=lambda s: loss(fit_probe(x, y, TASK, "accuracy", folds(120), strengths=[s]).held_out, y))
+        for loss in (plain_loss, loss_at_best_temperature)
+    ]
+    assert probe.strength == max(lowest)
+
+
+def test_of_the_lowest_by_either_loss_the_stronger_is_taken() -> None:
+    """Scaled outputs hardly differ along weak penalties; plain ones only ask for more where classes are far apart."""
+    x, y = classes(1000, 100, 3.0)
+    probe = fit_probe(x, y, TASK, "accuracy", folds(1000))
+    alone = {s: fit_probe(x, y, TASK, "accuracy", folds(1000), strengths=[s]).held_out for s in STRENGTHS}
+    lowest = {loss: min(STRENGTHS, key=lambda s: loss(alone[s], y)) for loss in (plain_loss, loss_at_best_temperature)}
+    assert probe.strength == lowest[loss_at_best_temperature] > 10 * lowest[plain_loss]
 
 
 def test_the_path_ends_where_it_has_become_worse_and_not_before() -> None:

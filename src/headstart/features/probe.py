@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from headstart.data.schema import Task, missing
+from headstart.features.following import follow
 from headstart.features.solved import remembered
-from headstart.features.solver import design_of, fit_paths, fold_weights_of, out_of_fold
+from headstart.features.solver import ProbePath, design_of, fit_paths, fold_weights_of, out_of_fold
 from headstart.measure import find_metric, fit_temperature
 
 STRENGTHS = tuple(float(s) for s in np.logspace(1, -5, 10))
@@ -75,8 +76,15 @@ def score(task: Task, metric: str, labels: np.ndarray, logits: np.ndarray) -> fl
 def sample_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(N,) loss of each sample at the temperature that fits them best; squared error for regression."""
     if task.kind == "regression":
+        return _losses(task, labels, logits)
+    return _losses(task, labels, logits / fit_temperature(logits, labels, task.kind))
+
+
+def _losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """(N,) loss of each sample by the outputs as they are."""
+    if task.kind == "regression":
         return (logits[:, 0] - labels) ** 2
-    p = np.clip(as_outputs(task, logits / fit_temperature(logits, labels, task.kind)), 1e-12, 1.0)
+    p = np.clip(as_outputs(task, logits), 1e-12, 1.0)
     if task.kind == "single-label":
         return -np.log(p[np.arange(len(labels)), labels])
     p = np.minimum(p, 1 - 1e-12)
@@ -123,40 +131,63 @@ def fold_numbers(n: int, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tens
     return assignment
 
 
-def _strength(task: Task, labels: np.ndarray, held_out: np.ndarray, values: list[float]) -> int:
-    """Which strength: of those within one standard error of the best metric, the one with the lowest loss.
-
-    Over few samples the metric of a hundred-fold weaker penalty is often the same by chance; its loss is not, and its
-    large weights are a poor start for fine-tuning.
-    """
-    top = int(np.argmax(values))
-    have = ~(np.isnan(held_out[top]).any(1) | missing(labels))
-    error = per_sample(task, labels[have], held_out[top][have]).std() / np.sqrt(max(1, have.sum()))
-    near = [i for i, v in enumerate(values) if v >= values[top] - error]
-    return min(near, key=lambda i: float(sample_losses(task, labels[have], held_out[i][have]).mean()))
+LEAST_SEEN = 6
+"""Strengths that are looked at before a path may end."""
 
 
-def _portions(strengths: Sequence[float]) -> list[Sequence[float]]:
-    """The path in pieces: most of it at once, then in pairs."""
-    return [strengths[:4], *(strengths[i : i + 2] for i in range(4, len(strengths), 2))]
+class _Path:
+    """Cross-validated models along the strengths, strongest first, and what their held-out predictions are worth."""
 
+    def __init__(self, task: Task, metric: str, labels: np.ndarray) -> None:
+        self.task, self.metric, self.labels = task, metric, labels
+        self.held_out: list[Tensor] = []
+        self.values: list[float] = []
+        # As the outputs are, and at the temperature that fits them best.
+        self._losses: tuple[list[float], list[float]] = [], []
+        self._errors: list[float] = []
+        self._models: list[tuple[Tensor, Tensor]] = []
 
-def _only_worse(task: Task, labels: np.ndarray, held_out: np.ndarray, values: list[float], last: int) -> bool:
-    """Whether the last strengths have a higher loss than an earlier one, and no better metric beyond a standard error.
+    def middle(self, i: int) -> tuple[Tensor, Tensor]:
+        """The mean of the folds' models of strength i, as one fold."""
+        weights, biases = self._models[i]
+        return weights.mean(0, keepdim=True), biases.mean(0, keepdim=True)
 
-    Along the path the loss falls and then rises: what is weaker still would not be chosen either.
-    """
-    losses = [
-        float(sample_losses(task, labels[have], z[have]).mean())
-        for z in held_out
-        for have in [~(np.isnan(z).any(1) | missing(labels))]
-    ]
-    best = int(np.argmin(losses))
-    if best >= len(losses) - last:
-        return False
-    have = ~(np.isnan(held_out[best]).any(1) | missing(labels))
-    error = per_sample(task, labels[have], held_out[best][have]).std() / np.sqrt(max(1, have.sum()))
-    return max(values[-last:]) <= values[best] + error
+    def add(self, path: ProbePath, held_out: Tensor) -> None:
+        """The next strength: its models and (N, K) held-out outputs."""
+        logits = held_out.numpy()
+        have = ~(np.isnan(logits).any(1) | missing(self.labels))
+        right = per_sample(self.task, self.labels[have], logits[have])
+        self._models.append((path.weights[0], path.biases[0]))
+        self.held_out.append(held_out)
+        self.values.append(score(self.task, self.metric, self.labels, logits))
+        for kept, of_samples in zip(self._losses, (_losses, sample_losses), strict=True):
+            kept.append(float(of_samples(self.task, self.labels[have], logits[have]).mean()))
+        self._errors.append(float(right.std() / np.sqrt(max(1, have.sum()))))
+
+    def is_over(self) -> bool:
+        """Whether the last two have a higher loss than an earlier one, and no better metric beyond a standard error.
+
+        Along the path both losses fall and then rise: what is weaker still would not be chosen either.
+        """
+        if len(self.values) < LEAST_SEEN:
+            return False
+        lowest = min(int(np.argmin(losses)) for losses in self._losses)
+        if lowest >= len(self.values) - 2:
+            return False
+        return max(self.values[-2:]) <= self.values[lowest] + self._errors[lowest]
+
+    def best(self) -> int:
+        """Of the strengths within one standard error of the best metric, the stronger of those with the lowest losses.
+
+        Over few samples the metric of a hundred-fold weaker penalty is often the same by chance; its loss is not, and
+        its large weights are a poor start for fine-tuning. The loss of the outputs as they are counts against penalties
+        that make them too sure, even where those rank samples as well; at the best temperature, weak penalties hardly
+        differ, and where the path began would decide. That one counts against penalties whose outputs are worth
+        less once they are scaled: where classes are far apart, the plain loss only asks for larger outputs.
+        """
+        top = int(np.argmax(self.values))
+        near = [i for i, v in enumerate(self.values) if v >= self.values[top] - self._errors[top]]
+        return min(min(near, key=lambda i: losses[i]) for losses in self._losses)
 
 
 def fit_probe(
@@ -177,7 +208,7 @@ def fit_probe(
     labels
         (N,) or (N, K) as `Dataset.labels` gives them.
     metric
-        Name of the metric that decides: among the strengths within one standard error of the best, the lowest loss.
+        Name of the metric that decides; among the strengths within one standard error of the best, the loss does.
     assignment
         (N,) from `fold_numbers`.
     weights
@@ -206,25 +237,23 @@ def _fit(
     ones = torch.ones(len(x)) if weights is None else weights
     folds = int(assignment.max()) + 1
     design = design_of(x)
-    held_out, values = x.new_full((1, len(x), task.outputs), torch.nan), [0.0]
+    path = _Path(task, metric, labels)
     if folds:
-        weights_of_folds, parts, values = fold_weights_of(assignment, folds, ones), [], []
-        for some in _portions(strengths):
-            # Choosing needs no more than held-out predictions that rank the strengths.
-            path = fit_paths(design, y, task.kind, task.outputs, list(some), weights_of_folds, ROUGH)
-            parts.append(out_of_fold(path, x, assignment) * spread + shift)
-            values += [score(task, metric, labels, z.numpy()) for z in parts[-1]]
-            if _only_worse(task, labels, torch.cat(parts).numpy(), values, len(some)):
+        of_folds = fold_weights_of(assignment, folds, ones)
+        # Choosing needs no more than held-out predictions that rank the strengths.
+        for found in follow(design, y, task.kind, task.outputs, strengths, of_folds, ROUGH):
+            path.add(found, out_of_fold(found, x, assignment)[0] * spread + shift)
+            if path.is_over():
                 break
-        held_out = torch.cat(parts)
-    best = _strength(task, labels, held_out.numpy(), values) if folds else 0
-    final = fit_paths(design, y, task.kind, task.outputs, [strengths[best]], ones[None])
+    best = path.best() if folds else 0
+    start = path.middle(best) if folds else None
+    final = fit_paths(design, y, task.kind, task.outputs, [strengths[best]], ones[None], start=start)
     return {
         "weight": final.weights[0, 0] * spread,
         "bias": final.biases[0, 0] * spread + shift,
         "mean": final.mean,
         "scale": final.scale,
         "strength": float(strengths[best]),
-        "held_out": held_out[best],
-        "scores": [[float(s), v] for s, v in zip(strengths, values, strict=False)],
+        "held_out": path.held_out[best] if folds else x.new_full((len(x), task.outputs), torch.nan),
+        "scores": [[float(s), v] for s, v in zip(strengths, path.values if folds else [0.0], strict=False)],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ from headstart.models.backbone import State
 from headstart.train.precision import choose_precision, format_name
 
 LEAST_ROWS = 8
-"""Rows of a batch that a stream gets at least."""
+"""Rows of a batch of texts or series that a stream gets at least."""
+
+PIXELS = 80_000
+"""Pixels that a stream computes at once: more leave the processor's cache between layers, fewer keep it waiting for
+calls. On EfficientNet-Lite0 in float32 at 64, 96, 160 and 224 px, 16, 8, 4 and 2 pictures were the fastest."""
 
 
 @register(
@@ -49,6 +54,9 @@ class OpenVino(Engine):
         import openvino as ov
 
         model = to_openvino(self.prefix, state)
+        self._rows = rows_at_once(state, self.dtype)
+        if self._rows:  # a graph of one shape throughout: a tenth faster than one that takes any number
+            model.reshape({0: [self._rows, *state["x"].shape[1:]]})
         core = ov.Core()
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
@@ -59,24 +67,47 @@ class OpenVino(Engine):
         }
         try:
             with quiet(logging.WARNING):
-                compiled = core.compile_model(model, "CPU", settings)
+                self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile it: {str(error).strip().splitlines()[-1][:200]}") from error
-        streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._requests: list[Any] = [compiled.create_infer_request() for _ in range(streams)]
+        self._streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._requests: list[Any] = []
 
     def compute(self, state: State) -> Sequence[Tensor]:
-        """A batch in as many parts as there are streams: each on its own cores, which need not wait for each other."""
+        """A batch in small parts, all handed over at once: no stream waits for another, nor for Python."""
         inputs = [np.ascontiguousarray(x.numpy()) for x in state.values()]
         count = len(inputs[0])
-        parts = max(1, min(len(self._requests), count // LEAST_ROWS))
-        edges = np.linspace(0, count, parts + 1).round().astype(int)
-        for request, first, last in zip(self._requests, edges, edges[1:], strict=False):
-            request.start_async([x[first:last] for x in inputs], share_inputs=True)
-        for request in self._requests[:parts]:
+        parts = self._parts(count)
+        self._requests += [self._compiled.create_infer_request() for _ in range(len(parts) - len(self._requests))]
+        running = self._requests[: len(parts)]
+        for request, rows in zip(running, parts, strict=True):
+            request.start_async([_padded(x[rows], self._rows) for x in inputs], share_inputs=True)
+        for request in running:
             request.wait()
         made = []
         for place in range(len(self.places)):
-            rows = [request.get_output_tensor(place).data for request in self._requests[:parts]]
-            made.append(torch.from_numpy(np.concatenate(rows)))
+            rows_of_parts = [request.get_output_tensor(place).data for request in running]
+            made.append(torch.from_numpy(np.concatenate(rows_of_parts)[:count]))
         return made
+
+    def _parts(self, count: int) -> list[slice]:
+        if self._rows:
+            return [slice(first, first + self._rows) for first in range(0, count, self._rows)]
+        parts = max(1, min(self._streams, count // LEAST_ROWS))
+        edges = np.linspace(0, count, parts + 1).round().astype(int).tolist()
+        return [slice(first, last) for first, last in pairwise(edges)]
+
+
+def rows_at_once(state: State, dtype: torch.dtype) -> int:
+    """Pictures that a stream computes at once, a power of two; 0 for texts and series, whose lengths vary."""
+    if set(state) != {"x"} or state["x"].ndim != 4:
+        return 0
+    height, width = state["x"].shape[2:]
+    fit = PIXELS / (height * width) * (1 if dtype == torch.float32 else 2)
+    return int(2 ** np.clip(np.round(np.log2(fit)), 0, 5))
+
+
+def _padded(x: np.ndarray, rows: int) -> np.ndarray:
+    """With rows of zeros up to that many, for a graph that takes no fewer."""
+    lacking = rows - len(x)
+    return x if lacking <= 0 else np.concatenate([x, np.zeros((lacking, *x.shape[1:]), x.dtype)])
