@@ -6,8 +6,8 @@
 
 Three studies, each with `headstart adapt` itself; labels of the target serve the oracle columns only.
 
-small CNN: three convolutions with batch norms, random weights, 32 px; every deep method, one configuration: 12 epochs
-of the source, then 12 of the method, AdamW at 2e-3, batches of 64, light augmentation of both domains. Floor: the
+small CNN: three convolutions with batch norms, random weights, 32 px; every deep method, one configuration: 24 epochs
+of the source, then 24 of the method, AdamW at 2e-3, batches of 64, strong augmentation of both domains. Floor: the
 network of the source. Ceiling: the same network trained on the target's labels, as long.
 lite0: sample:efficientnet_lite0 at 64 px, cut off where the source probes best; six methods, rates of lp-ft.
 shallow: methods on the frozen features of the same place at 96 px.
@@ -47,12 +47,12 @@ SIZE = 32
 TRAINING = {
     "strategy": "full",
     "stage": "last",
-    "epochs": 12,
+    "epochs": 24,
     "batch_size": 64,
     "lr": 2e-3,
     "layer_decay": 1.0,
     "bn": "adapt",
-    "augment": "light",
+    "augment": "strong",
 }
 
 
