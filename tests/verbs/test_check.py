@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.features import solved
 from headstart.verbs.check import check
 
 TINY = {"model": "scratch:timm:test_resnet", "image_size": 32}
@@ -89,6 +91,25 @@ def test_a_shifted_test_part_is_found_without_its_labels(shapes: ModuleType) -> 
     assert [f for f in other["findings"] if f["topic"] == "shift"] == [
         f for f in found["findings"] if f["topic"] == "shift"
     ]
+
+
+def test_what_was_examined_once_is_read_again(
+    shapes: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    monkeypatch.setattr(solved, "WORTH_KEEPING", 0)
+    x, y = shapes.arrays(40, shapes.KINDS)
+    data = hs.load_data((x, y), test=(255 - x[:24], y[:24]))
+    first = check(data, **TINY)
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("examined again")
+
+    for name in ("discriminate", "distances_to_neighbours", "suspicious_labels"):
+        monkeypatch.setattr(sys.modules[check.__module__], name, never)
+    assert check(data, **TINY) == first
+    with pytest.raises(AssertionError, match="examined again"):
+        check(hs.load_data((x, y), test=(255 - x[:23], y[:23])), **TINY)
 
 
 def test_a_class_missing_from_training_and_a_rare_one(shapes: ModuleType) -> None:

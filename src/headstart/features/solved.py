@@ -27,7 +27,7 @@ from headstart.store.tensors import load_tree, save_tree
 WORTH_KEEPING = 200_000
 """Numbers in the features from which solving takes longer than reading."""
 
-_CODE = ("features/*.py", "measure/*.py")
+_CODE = ("features/*.py", "inspect/*.py", "measure/*.py")
 
 
 def remembered(kind: str, x: Tensor, inputs: Sequence[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

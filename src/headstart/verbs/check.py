@@ -22,7 +22,7 @@ from headstart.inspect.classes import examine_classes
 from headstart.inspect.findings import Finding, Level, finding, ranked
 from headstart.inspect.labels import Suspicion, is_available, suspicious_labels
 from headstart.inspect.neighbourhood import copies_between, distances_to_neighbours, outlying
-from headstart.inspect.shift import discriminate
+from headstart.inspect.shift import Shift, discriminate
 from headstart.measure import fit_temperature
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.frozen import run_screening
@@ -263,7 +263,8 @@ def _remembered_doubt(x: Tensor, labels: np.ndarray, p: np.ndarray) -> Suspicion
 
 
 def _outliers(job: Job, x: Tensor, measured: dict[str, Any]) -> list[Finding]:
-    far = outlying(distances_to_neighbours(x))
+    kept = remembered("distances to neighbours", x, [], lambda: {"distances": distances_to_neighbours(x)})
+    far = outlying(kept["distances"])
     ids = [job.parts["train"].ids[i] for i in far.tolist()]
     measured["outliers"] = len(ids)
     if not ids:
@@ -304,7 +305,7 @@ def _shift(job: Job, train: Tensor, test: Tensor, measured: dict[str, Any]) -> l
     draw = np.random.default_rng(job.options.seed)
     here, there = (draw.permutation(len(x))[:MOST_TOLD_APART] for x in (train, test))
     with progress().task("testing for a shift", 1) as advance:
-        found = discriminate(train[torch.as_tensor(here)], test[torch.as_tensor(there)], job.options.seed)
+        found = _told_apart(train[torch.as_tensor(here)], test[torch.as_tensor(there)], job.options.seed)
         advance(1)
     measured["shift"] = {"auc": found.auc, "p": found.p}
     if found.p > SHIFTED or found.auc < 0.55:
@@ -320,3 +321,14 @@ def _shift(job: Job, train: Tensor, test: Tensor, measured: dict[str, Any]) -> l
             [job.parts["test"].ids[i] for i in telling],
         )
     ]  # fmt: skip
+
+
+def _told_apart(a: Tensor, b: Tensor, seed: int) -> Shift:
+    """`discriminate`, read where the same parts were told apart before."""
+
+    def compute() -> dict[str, Any]:
+        found = discriminate(a, b, seed)
+        return {"auc": found.auc, "p": found.p, "outputs": torch.from_numpy(found.outputs.copy())}
+
+    kept = remembered("parts told apart", torch.cat([a, b]), [len(a), seed], compute)
+    return Shift(kept["auc"], kept["p"], kept["outputs"].numpy())
