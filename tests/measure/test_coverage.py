@@ -62,7 +62,8 @@ def coverage(table: Array, n: int) -> float:
     truth = float(np.mean(2 * np.diag(table) / (table.sum(0) + table.sum(1))))
     hits = []
     for labels, called in zip(*test_sets(table, n, REPETITIONS), strict=True):
-        found = around_share(macro_f1(labels, called), macro_f1(labels, called, resamples(n)), n)
+        draws, counts = macro_f1(labels, called, resamples(n)), np.bincount(labels, minlength=len(table))
+        found = around_share(macro_f1(labels, called), draws, n, counts=counts)
         assert found.low is not None
         assert found.high is not None
         hits.append(found.low <= truth <= found.high)
@@ -88,6 +89,9 @@ def test_accuracy_exactly(n: int) -> None:
         (10, 0.97, None, 500),
         (10, 0.9, 0.03, 500),
         (10, 0.9, 0.03, 1000),
+        # Classes of five samples: without degrees of freedom, 86 and 93%.
+        (4, 0.8, 0.01, 500),
+        (10, 0.8, 0.01, 500),
     ],
 )
 def test_macro_f1(classes: int, accuracy: float, rarest: float | None, n: int) -> None:
@@ -98,7 +102,7 @@ def test_a_report_has_the_intervals_that_were_counted() -> None:
     labels, called = (drawn[0] for drawn in test_sets(population(4, 0.8), 500, 1))
     reported = with_intervals("single-label", labels, np.eye(4)[called], resamples=RESAMPLES)
     value, draws = macro_f1(labels, called), macro_f1(labels, called, resamples(500))
-    assert reported["macro_f1"] == around_share(value, draws, 500).as_json()
+    assert reported["macro_f1"] == around_share(value, draws, 500, counts=np.bincount(labels)).as_json()
 
 
 @pytest.mark.parametrize(("n", "gained", "lost"), [(200, 0.05, 0.02), (300, 0.2, 0.1)])

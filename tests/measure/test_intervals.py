@@ -125,6 +125,33 @@ def test_a_share_is_worth_the_samples_that_its_resamples_say() -> None:
     assert around_share(0.5, np.array([0.5, np.nan, np.nan]), 3) == Interval(0.5, None, None)
 
 
+def test_a_share_is_worth_less_where_a_rare_class_decides() -> None:
+    draws = 0.8 + np.array([-0.02, 0.02] * 50)
+    plain = around_share(0.8, draws, 500)
+    # By hand: (1/5 + 1/100)^2 / (1/5^2/4 + 1/100^2/99) = 4.4095 degrees of freedom.
+    worth = 0.8 * 0.2 / draws.var(ddof=1) * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 4.40955)) ** 2
+    rare = around_share(0.8, draws, 500, counts=np.array([5, 100]))
+    assert (rare.low, rare.high) == pytest.approx(wilson(0.8 * worth, worth), rel=1e-5)
+    assert around_share(0.8, draws, 500, counts=np.array([5, 0, 100])) == rare, "an absent class is not in the mean"
+    even = around_share(0.8, draws, 500, counts=np.array([5000, 5000]))
+    assert (even.low, even.high) == pytest.approx((plain.low, plain.high), rel=1e-4)
+    alone = around_share(0.8, draws, 500, counts=np.array([1, 50, 50]))
+    assert alone.low is not None
+    assert 0.5 < alone.low < plain.low  # type: ignore[operator]
+
+
+def test_only_means_over_classes_look_at_the_classes() -> None:
+    random = np.random.default_rng(0)
+    labels = (random.random((300, 3)) < [0.5, 0.4, 0.01]).astype(float)
+    outputs = np.clip(labels * 0.6 + random.random((300, 3)) * 0.5, 0, 1)
+    found = with_intervals("multi-label", labels, outputs)
+    metrics = metrics_for("multi-label")
+    for name, counts in (("macro_f1", labels.sum(0)), ("micro_f1", None)):
+        draws = np.concatenate([metrics[name].function(labels, outputs, w) for w in resamples_of(300, 0)])
+        value = float(metrics[name].function(labels, outputs))
+        assert found[name] == around_share(value, draws, 300, counts=counts).as_json()
+
+
 def test_resamples_draw_as_many_samples_as_there_are() -> None:
     counts = np.concatenate(list(resamples_of(70, 0, 500)))
     assert counts.shape == (500, 70)

@@ -33,6 +33,8 @@ class Metric:
         (`around_share`), otherwise "bootstrap".
     of_resamples
         What takes the place of `function` for bootstrap resamples, where that differs.
+    by_class
+        Whether it is a mean over classes, each of which counts as much as any other.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Metric:
     needs_probabilities: bool = False
     interval: Literal["wilson", "effective", "bootstrap"] = "bootstrap"
     of_resamples: MetricFunction | None = None
+    by_class: bool = False
 
     def better(self, a: float | None, b: float | None) -> bool:
         """Whether `a` is strictly better than `b`; what is undefined is worse than any number."""
@@ -58,8 +61,8 @@ def _table(*metrics: Metric) -> Mapping[str, Metric]:
 _METRICS: Mapping[str, Mapping[str, Metric]] = {
     "single-label": _table(
         Metric("accuracy", single_label.accuracy, interval="wilson"),
-        Metric("balanced_accuracy", single_label.balanced_accuracy, interval="effective"),
-        Metric("macro_f1", single_label.macro_f1, interval="effective"),
+        Metric("balanced_accuracy", single_label.balanced_accuracy, interval="effective", by_class=True),
+        Metric("macro_f1", single_label.macro_f1, interval="effective", by_class=True),
         Metric("auroc", single_label.auroc, needs_probabilities=True),
         Metric("log_loss", single_label.log_loss, higher_is_better=False, needs_probabilities=True),
         Metric(
@@ -73,7 +76,7 @@ _METRICS: Mapping[str, Mapping[str, Metric]] = {
     "multi-label": _table(
         Metric("map", multi_label.mean_average_precision, needs_probabilities=True),
         Metric("micro_f1", multi_label.micro_f1, interval="effective"),
-        Metric("macro_f1", multi_label.macro_f1, interval="effective"),
+        Metric("macro_f1", multi_label.macro_f1, interval="effective", by_class=True),
         Metric("subset_accuracy", multi_label.subset_accuracy, interval="wilson"),
         Metric("log_loss", multi_label.log_loss, higher_is_better=False, needs_probabilities=True),
     ),
