@@ -8,9 +8,8 @@ resamples.
 
 tests/measure/test_coverage.py simulates what they cover: of 95% intervals 93 to 97% for accuracy and its paired
 differences from 200 samples on and for macro F1 from 500 on, up to an accuracy of .97, classes of five samples
-included. Percentile intervals are a
-little narrow where samples are few: about 93% for the RMSE of 150 normal errors, and 91 to 94% for macro F1 of 500
-samples at .97, which is why it has its own.
+included. Percentile intervals are a little narrow where samples are few: about 93% for the RMSE of 150 normal errors,
+and 91 to 94% for macro F1 of 500 samples at .97, which is why it has its own.
 """
 
 from __future__ import annotations
