@@ -55,8 +55,6 @@ class OpenVino(Engine):
 
         model = to_openvino(self.prefix, state)
         self._rows = rows_at_once(state, self.dtype)
-        if self._rows:  # a graph of one shape throughout: a tenth faster than one that takes any number
-            model.reshape({0: [self._rows, *state["x"].shape[1:]]})
         core = ov.Core()
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
@@ -67,6 +65,8 @@ class OpenVino(Engine):
         }
         try:
             with quiet(logging.WARNING):
+                if self._rows:  # a graph of one shape throughout: a tenth faster than one that takes any number
+                    model.reshape({0: [self._rows, *state["x"].shape[1:]]})
                 self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile it: {str(error).strip().splitlines()[-1][:200]}") from error
@@ -80,8 +80,10 @@ class OpenVino(Engine):
         parts = self._parts(count)
         self._requests += [self._compiled.create_infer_request() for _ in range(len(parts) - len(self._requests))]
         running = self._requests[: len(parts)]
-        for request, rows in zip(running, parts, strict=True):
-            request.start_async([_padded(x[rows], self._rows) for x in inputs], share_inputs=True)
+        # Not copied, so held here until all have been read.
+        fed = [[_padded(x[rows], self._rows) for x in inputs] for rows in parts]
+        for request, arrays in zip(running, fed, strict=True):
+            request.start_async(arrays, share_inputs=True)
         for request in running:
             request.wait()
         made = []
