@@ -76,11 +76,11 @@ def score(task: Task, metric: str, labels: np.ndarray, logits: np.ndarray) -> fl
 def sample_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(N,) loss of each sample at the temperature that fits them best; squared error for regression."""
     if task.kind == "regression":
-        return _losses(task, labels, logits)
-    return _losses(task, labels, logits / fit_temperature(logits, labels, task.kind))
+        return plain_losses(task, labels, logits)
+    return plain_losses(task, labels, logits / fit_temperature(logits, labels, task.kind))
 
 
-def _losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def plain_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(N,) loss of each sample by the outputs as they are."""
     if task.kind == "regression":
         return (logits[:, 0] - labels) ** 2
@@ -160,7 +160,7 @@ class _Path:
         self._models.append((path.weights[0], path.biases[0]))
         self.held_out.append(held_out)
         self.values.append(score(self.task, self.metric, self.labels, logits))
-        for kept, of_samples in zip(self._losses, (_losses, sample_losses), strict=True):
+        for kept, of_samples in zip(self._losses, (plain_losses, sample_losses), strict=True):
             kept.append(float(of_samples(self.task, self.labels[have], logits[have]).mean()))
         self._errors.append(float(right.std() / np.sqrt(max(1, have.sum()))))
 
