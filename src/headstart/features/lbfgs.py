@@ -7,6 +7,8 @@ Optimization", 2nd edition (2006), algorithm 7.4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,12 @@ HISTORY = 10
 LEAST = 8
 """Steps from a start other than zero before a problem may count as solved: near the solution the gradient is small in
 all directions that the start knew, and only steps show how flat the others are."""
+
+LEAST_ALONG = 4
+"""The same along a path of strengths, where the steps of the stronger ones have shown the curvature already."""
+
+EXTRAPOLATED = 0.8
+"""The models of a weaker penalty are sought this far along the last change: 1 overshoots, since changes shrink."""
 
 BATCH_BYTES = 2**29
 """Problems are solved in chunks of about this much memory."""
@@ -86,12 +94,9 @@ def solve_in_chunks(
 
     `start` (F, K, R + 1) is where the folds begin, at every strength; zero if not given.
     """
-    samples, columns = design.shape
-    outputs, folds = len(targets), len(weights)
-    each = 4 * outputs * ((2 * HISTORY + 6) * columns + 8 * samples)
-    size = max(1, BATCH_BYTES // each)
+    (_, columns), outputs, folds = design.shape, len(targets), len(weights)
     parts = []
-    for problems in torch.arange(len(s) * folds, device=s.device).split(size):
+    for problems in torch.arange(len(s) * folds, device=s.device).split(_chunk(design, targets)):
         batch = _Batch(design, targets, weights[problems % folds], s[problems // folds], link)
         if start is not None:
             batch.begin_at(start[problems % folds])
@@ -101,13 +106,49 @@ def solve_in_chunks(
     return solution.reshape(*shape, outputs, columns), iterations.reshape(shape), converged.reshape(shape)
 
 
+def solve_along(
+    design: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    strengths: Sequence[float],
+    link: Link,
+    tolerance: float,
+    max_iterations: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """What `solve_in_chunks` gives, for one strength after the other, each begun where the path leads.
+
+    Where all folds make one batch, it goes from strength to strength with its memory of steps: that halves them.
+    """
+    together = len(weights) <= _chunk(design, targets)
+    batch, start, before = None, None, torch.zeros(())
+    for strength in strengths:
+        s = design.new_full((len(weights),), strength)
+        if not together:
+            found = solve_in_chunks(design, targets, weights, s[:1], link, tolerance, max_iterations, start)
+        else:
+            if batch is None or start is None:
+                batch = _Batch(design, targets, weights, s, link)
+            else:
+                batch.move_to(start, s)
+            solution, iterations, converged = batch.minimise(tolerance, max_iterations, keep=True)
+            found = solution[None], iterations[None], converged[None]
+        yield found
+        start = found[0][0] + EXTRAPOLATED * (found[0][0] - before.to(design))
+        before = found[0][0]
+
+
+def _chunk(design: Tensor, targets: Tensor) -> int:
+    """Problems that are solved at once."""
+    samples, columns = design.shape
+    return max(1, BATCH_BYTES // (4 * len(targets) * ((2 * HISTORY + 6) * columns + 8 * samples)))
+
+
 class _Batch:
     """P problems that are minimised together by preconditioned L-BFGS."""
 
     def __init__(self, design: Tensor, targets: Tensor, weights: Tensor, s: Tensor, link: Link) -> None:
         self.design, self.targets, self.weights, self.link = design, targets, weights, link
-        self.penalty = s[:, None, None].repeat(1, 1, design.shape[1])
-        self.penalty[:, :, -1] = 0
+        self.penalty = self._penalty(s)
         self.squares = design.square().mean(dim=0)
         self.x = design.new_zeros(len(s), len(targets), design.shape[1])
         self.logits = design.new_zeros(len(s), len(targets), len(design))
@@ -124,8 +165,26 @@ class _Batch:
         self.p = self.link.mean(self.logits)
         self.gradient = self._gradient()
 
-    def minimise(self, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Solution (P, K, R + 1), iterations (P,) and converged (P,)."""
+    def move_to(self, x: Tensor, s: Tensor) -> None:
+        """Start from (P, K, R + 1) with other strengths (P,); what is known of the curvature changes with them.
+
+        A change of the gradient along a step has two parts. That of the penalty is known exactly. That of the loss
+        becomes what the average curvature of the loss becomes, which falls as outputs grow surer; new steps will tell
+        more.
+        """
+        old, curvature = self.penalty, self.link.average(self.p, self.weights)
+        self.penalty = self._penalty(s)
+        self.begin_at(x)
+        self.least = LEAST_ALONG
+        flatter = self.link.average(self.p, self.weights) / curvature.clamp(min=1e-30)
+        moved = [(step, (change - old * step) * flatter + self.penalty * step) for step, change, _ in self.memory]
+        self.memory = [(step, change, _inverse_product(step, change)) for step, change in moved]
+
+    def minimise(self, tolerance: float, max_iterations: int, keep: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Solution (P, K, R + 1), iterations (P,) and converged (P,).
+
+        Problems that are done are dropped on the way, or with `keep` go on until all are, to be moved on together.
+        """
         solution = torch.empty_like(self.x)
         iterations = torch.full((len(self.x),), max_iterations, device=self.x.device)
         converged = torch.zeros_like(iterations, dtype=torch.bool)
@@ -137,9 +196,9 @@ class _Batch:
                 done = torch.zeros_like(done)
             iterations[active[done & ~converged[active]]] = iteration
             converged[active[done]] = True
-            if done.all():
+            if converged[active].all():
                 break
-            if done.float().mean() >= 0.2:  # dropping problems copies the others: not for each single one
+            if not keep and done.float().mean() >= 0.2:  # dropping problems copies the others: not for each single one
                 solution[active[done]] = self.x[done]
                 active = active[~done]
                 self._keep(~done)
@@ -188,9 +247,7 @@ class _Batch:
         self.p = self.link.mean(self.logits)
         before, self.gradient = self.gradient, self._gradient()
         change = self.gradient - before
-        product = _dot(step, change)
-        usable = product > 1e-7 * _dot(step, step).sqrt() * _dot(change, change).sqrt()
-        self.memory.append((step, change, torch.where(usable, 1 / product, 0.0)))
+        self.memory.append((step, change, _inverse_product(step, change)))
         del self.memory[:-HISTORY]
 
     def _line_search(self, direction: Tensor, along: Tensor, slope: Tensor) -> Tensor:
@@ -218,6 +275,12 @@ class _Batch:
             t = torch.where(accepted, t, torch.where(inside, newton, middle))
         return torch.where(accepted, t, torch.where(low > 0, low, t))
 
+    def _penalty(self, s: Tensor) -> Tensor:
+        """(P, 1, R + 1): the strengths, and 0 for the bias."""
+        penalty = s[:, None, None].repeat(1, 1, self.design.shape[1])
+        penalty[:, :, -1] = 0
+        return penalty
+
     def _keep(self, rows: Tensor) -> None:
         for name in ("weights", "penalty", "x", "logits", "p", "gradient"):
             setattr(self, name, getattr(self, name)[rows])
@@ -232,3 +295,10 @@ def _without_subnormals(p: Tensor) -> Tensor:
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product (P,) of two (P, K, R + 1) tensors."""
     return torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+
+
+def _inverse_product(step: Tensor, change: Tensor) -> Tensor:
+    """1 / (step . change) (P,), or 0 where rounding has spoilt it: such a pair is not used."""
+    product = _dot(step, change)
+    usable = product > 1e-7 * _dot(step, step).sqrt() * _dot(change, change).sqrt()
+    return torch.where(usable, 1 / product, 0.0)

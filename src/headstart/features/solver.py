@@ -98,7 +98,11 @@ def design_of(x: Tensor) -> Design:
     ------
     ModelError
         If features are not finite.
+    ValueError
+        If they are not a matrix with rows.
     """
+    if x.ndim != 2 or not len(x):
+        raise ValueError(f"x {tuple(x.shape)} must be (N, D)")
     x = x.float()
     bad = ~torch.isfinite(x).all(dim=1)
     if bad.any():
@@ -161,12 +165,9 @@ def fit_paths(
     ValueError
         For shapes that do not fit, strengths that are not positive, or a fold without samples.
     """
-    rows = x.matrix if isinstance(x, Design) else x
-    y = y.to(rows.device)
-    _check(rows, y, kind, outputs, strengths, fold_weights)
     design = x if isinstance(x, Design) else design_of(x)
     matrix = design.matrix
-    targets, weights = _targets(y, kind, outputs, fold_weights.to(matrix))
+    targets, weights = solver_inputs(design, y, kind, outputs, strengths, fold_weights)
     s = torch.tensor(strengths, dtype=matrix.dtype, device=matrix.device)
     if kind == "regression":
         solution, iterations, converged = _solve_squared(matrix, targets, weights, s)
@@ -175,6 +176,28 @@ def fit_paths(
         solution, iterations, converged = solve_in_chunks(
             matrix, targets, weights, s, LINKS[kind], tolerance, max_iterations, first
         )
+    return as_path(design, kind, strengths, solution, iterations, converged)
+
+
+def solver_inputs(
+    design: Design, y: Tensor, kind: Kind, outputs: int, strengths: Sequence[float], fold_weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Targets (K, N), and weights (F, 1 or K, N) that are 0 where a label is missing and sum to 1 over N.
+
+    Raises
+    ------
+    ValueError
+        As `fit_paths`.
+    """
+    y = y.to(design.matrix.device)
+    _check(design.matrix, y, kind, outputs, strengths, fold_weights)
+    return _targets(y, kind, outputs, fold_weights.to(design.matrix))
+
+
+def as_path(
+    design: Design, kind: Kind, strengths: Sequence[float], solution: Tensor, iterations: Tensor, converged: Tensor
+) -> ProbePath:
+    """Solutions (S, F, K, R + 1) in the design's basis as models of standardised features."""
     return ProbePath(
         kind=kind,
         strengths=tuple(float(v) for v in strengths),
@@ -251,7 +274,7 @@ def standardisation(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check(x: Tensor, y: Tensor, kind: Kind, outputs: int, strengths: Sequence[float], fold_weights: Tensor) -> None:
-    if x.ndim != 2 or not len(x) or fold_weights.ndim != 2 or {len(y), fold_weights.shape[1]} != {len(x)}:
+    if fold_weights.ndim != 2 or {len(y), fold_weights.shape[1]} != {len(x)}:
         raise ValueError(f"x {tuple(x.shape)}, y {tuple(y.shape)}, fold weights {tuple(fold_weights.shape)}")
     if kind == "single-label" and (y.ndim != 1 or int(y.max()) >= outputs):
         raise ValueError(f"labels must be (N,) indices below {outputs}")
@@ -284,7 +307,6 @@ def _eigenvectors(gram: Tensor) -> Tensor:
 
 
 def _targets(y: Tensor, kind: Kind, outputs: int, fold_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets (K, N), and weights (F, 1 or K, N) that are 0 where a label is missing and sum to 1 over N."""
     if kind == "single-label":
         present = (y >= 0)[None]
         targets = torch.nn.functional.one_hot(y.long().clamp(min=0), outputs).T.to(fold_weights)

@@ -31,7 +31,7 @@ LEAST_COSINE = 0.999
 """Between features of a sample by an engine and by PyTorch in float32; of the worst sample and place."""
 
 ROUNDS = 3
-ENOUGH = 0.7
+ENOUGH = 0.1
 """Seconds of measuring an engine after which no further round is needed."""
 
 KEPT_ENGINES = 2
