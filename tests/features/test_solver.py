@@ -23,6 +23,7 @@ from headstart.features.solver import (
     fold_weights_of,
     out_of_fold,
     predict,
+    shared_design,
     solver_inputs,
     standardisation,
 )
@@ -357,6 +358,27 @@ def test_folding_into_a_linear_layer() -> None:
     expected = z @ path.weights[0, 0].double().T + path.biases[0, 0].double()
     torch.testing.assert_close(functional.linear(x.double(), weight, bias), expected, atol=1e-9, rtol=1e-9)
     torch.testing.assert_close(expected.float(), predict(path, x)[0, 0], atol=2e-3, rtol=1e-3)
+
+
+def test_a_design_is_shared_while_its_features_live_unchanged() -> None:
+    x, _ = draw(40, 6, 3)
+    first = shared_design(x)
+    assert shared_design(x) is first
+    assert shared_design(x.clone()) is not first
+    x += 1
+    assert not torch.equal(shared_design(x).mean, first.mean)
+    with torch.inference_mode():
+        y = x * 2
+    assert shared_design(y) is shared_design(y)
+    kept = len(solver._kept)
+    del x, y
+    assert len(solver._kept) == kept - 2
+
+
+def test_large_designs_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver, "MOST_KEPT", 0)
+    x, _ = draw(40, 6, 3)
+    assert shared_design(x) is not shared_design(x)
 
 
 def test_what_is_refused() -> None:

@@ -18,7 +18,7 @@ from headstart.data.schema import Task, missing
 from headstart.data.stratify import indicators, nested_order
 from headstart.features.following import follow, joined
 from headstart.features.probe import ROUGH, as_outputs, label_scale, target_of
-from headstart.features.solver import design_of
+from headstart.features.solver import shared_design
 from headstart.measure import Metric
 from headstart.measure.intervals import percentiles, resamples_of
 from headstart.measure.learning_curve import fit_power_law, round_number
@@ -75,7 +75,7 @@ def learning_curve(
     shift, spread = label_scale(task, labels)
     y = target_of(task, labels)
     y = (y - shift) / spread if task.kind == "regression" else y
-    design = design_of(x)
+    design = shared_design(x)
     strata = indicators(task, labels[known])
     orders = [known[nested_order(strata, seed + i)] for i in range(ORDERS)]
     x_held, y_held = (x, labels) if held is None else held

@@ -13,7 +13,7 @@ from torch import Tensor
 from headstart.data.schema import Task, missing
 from headstart.features.following import follow
 from headstart.features.solved import remembered
-from headstart.features.solver import ProbePath, design_of, fit_paths, fold_weights_of, out_of_fold
+from headstart.features.solver import ProbePath, fit_paths, fold_weights_of, out_of_fold, shared_design
 from headstart.measure import find_metric, fit_temperature
 
 STRENGTHS = tuple(float(s) for s in np.logspace(1, -5, 10))
@@ -236,7 +236,7 @@ def _fit(
     y = (y - shift) / spread if task.kind == "regression" else y
     ones = torch.ones(len(x)) if weights is None else weights
     folds = int(assignment.max()) + 1
-    design = design_of(x)
+    design = shared_design(x)
     path = _Path(task, metric, labels)
     if folds:
         of_folds = fold_weights_of(assignment, folds, ones)

@@ -25,15 +25,19 @@ algorithm", Annals of the Institute of Statistical Mathematics 44 (1992). L-BFGS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from headstart.core.errors import ModelError
 from headstart.features.lbfgs import LINKS, solve_in_chunks
+
+MOST_KEPT = 2**26
+"""Bytes of a design that is kept to be used again."""
 
 Kind = Literal["single-label", "multi-label", "regression"]
 
@@ -113,6 +117,21 @@ def design_of(x: Tensor) -> Design:
     mean, scale = standardisation(x)
     rotated, basis = _rotate((x - mean) / scale)
     return Design(torch.cat([rotated, torch.ones_like(rotated[:, :1])], dim=1), basis, mean, scale)
+
+
+_kept: MutableMapping[Tensor, tuple[int, Design]] = WeakTensorKeyDictionary()
+
+
+def shared_design(x: Tensor) -> Design:
+    """`design_of`, kept as long as the features are (and are not changed), where it is small."""
+    version = 0 if x.is_inference() else x._version
+    kept = _kept.get(x)
+    if kept is not None and kept[0] == version:
+        return kept[1]
+    design = design_of(x)
+    if design.matrix.nbytes <= MOST_KEPT:
+        _kept[x] = version, design
+    return design
 
 
 @torch.no_grad()
