@@ -6,6 +6,9 @@ import numpy as np
 
 from headstart.measure.weighting import Array, ratio
 
+FEW_PAIRS = 300_000
+"""Samples times those of the rarer side up to which comparing every pair is faster than sorting."""
+
 
 def _ordered(scores: Array, positive: Array, weights: Array) -> tuple[Array, Array, Array]:
     """Where groups of equal scores start, from the lowest score up; positives and weights in that order."""
@@ -38,6 +41,10 @@ def area_under_roc(scores: Array, positive: Array, weights: Array) -> Array:
     Array
         (B,), NaN where positives or negatives are absent.
     """
+    rarer = positive if 2 * np.count_nonzero(positive) <= len(positive) else ~np.asarray(positive, bool)
+    if len(weights) > 1 and len(scores) * np.count_nonzero(rarer) <= FEW_PAIRS:
+        won = _won_by(scores, rarer, weights)
+        return won if rarer is positive else 1 - won
     starts, in_order, ordered = _ordered(scores, positive, weights)
     if len(starts) == len(scores):  # nothing is tied: a third of the time
         above = ordered[:, in_order]
@@ -46,6 +53,19 @@ def area_under_roc(scores: Array, positive: Array, weights: Array) -> Array:
     positives, negatives = _groups(scores, positive, weights)
     below = np.cumsum(negatives, axis=1) - 0.5 * negatives
     return ratio((positives * below).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
+
+
+def _won_by(scores: Array, some: Array, weights: Array) -> Array:
+    """Weighted share (B,) of pairs in which one of `some` scores higher than one of the others, ties counting half.
+
+    As a product of matrices: many rows of weights over few samples are several times faster so than sorted.
+    """
+    rows = np.flatnonzero(some)
+    beaten = (scores[:, None] < scores[rows]) + 0.5 * (scores[:, None] == scores[rows])
+    beaten[rows] = 0
+    own = weights[:, rows]
+    both = own.sum(axis=1) * (weights @ np.logical_not(some).astype(float))
+    return ratio(((weights @ beaten) * own).sum(axis=1), both)
 
 
 def average_precision(scores: Array, positive: Array, weights: Array) -> Array:
