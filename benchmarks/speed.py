@@ -200,7 +200,11 @@ ROWS = ("frozen", "command", "target", "last", "all")
 
 def measure(python: str, only: str, kept: dict[str, Any]) -> dict[str, Any]:
     """Rows anew, each with its peers in turn; those that are not asked for stay as they were stored."""
+    import headstart
+
     kept["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    # As pip does when it installs a package; a checkout may never have been imported, or not be allowed to write.
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(Path(headstart.__file__).parent)], check=True)
     last = ("--strategy", "probe", "--stage", "last", "--image-size", str(SIZE))
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as cache:
         folder = prepare(Path(scratch))

@@ -82,7 +82,7 @@ def announce(job: Job) -> None:
     A probe's passes have bars with the time that is left; measuring speeds first would only make it slower.
     """
     if job.options.strategy == "probe" and not job.options.reinit:
-        job.frozen(None)  # a reference that cannot be opened is refused here, before anything is written
+        job.frozen(job.asked_size)  # a reference that cannot be opened is refused here, before anything is written
         return
     found = plan(job)
     if found["seconds"] > LONG:

@@ -85,7 +85,7 @@ def run_screening(job: Job) -> Screening:
 
 def screened(job: Job) -> Screening:
     """What a probe's cross-validation says of every stage, grid and size of the network."""
-    own = job.frozen(None)
+    own = job.frozen(job.asked_size)
     names = list(own.stages)
     if job.options.stage not in ("auto", "last", *names):
         raise ConfigError(

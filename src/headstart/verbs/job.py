@@ -153,6 +153,12 @@ class Job:
             self._frozen[size] = backbone
         return backbone
 
+    @property
+    def asked_size(self) -> int | None:
+        """The only size that pictures will have, where the user named one; None is the network's own."""
+        asked = self.options.image_size
+        return None if self.modality.name != "image" or asked == "auto" else asked
+
     def _copy_of(self, size: int | None) -> Backbone:
         """A copy of the network as it was opened; one that is large is opened anew, to have it in memory once."""
         if self.module is not None:

@@ -88,11 +88,12 @@ def to_svg(figure: Figure, name: str, title: str, description: str) -> Markup:
         For people who do not see the picture; escaped here.
     """
     stream = io.StringIO()
-    FigureCanvasSVG(figure)
+    canvas = FigureCanvasSVG(figure)
     # The salt makes ids a function of content and name: equal input gives equal bytes.
     with rc_context({"svg.hashsalt": name}):
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(stream, format="svg", metadata=nothing)
+        # Not `savefig`, which draws everything a first time for the layout: drawing does that itself.
+        canvas.print_svg(stream, metadata=nothing)
     width = figure.get_figwidth() * CSS_PIXELS_PER_INCH
     return Markup(_inline(stream.getvalue(), name, width, title, description))
 
