@@ -239,7 +239,8 @@ class TestChoice:
         assert found.data["strategy"]["name"] == "source-only"
         print_adaptation(found, False)
         assert capsys.readouterr().out.startswith("No adaptation is handed back")
-        assert "No adaptation is handed back" in (found.path / "report.html").read_text()
+        page = (found.path / "report.html").read_text()
+        assert "Adaptation was refused.</strong> No adaptation is handed back" in page
 
 
 class TestBadInput:

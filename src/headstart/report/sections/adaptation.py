@@ -71,6 +71,7 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
         "status": STATUSES.get(report.status, UNFINISHED),
         "score": score,
         "verdict": verdict,
+        "instead": "Adaptation was refused.",
         "fallback": a.get("refused") or "",
         "facts": [(k, v) for k, v in facts if v],
         "created": report.created.replace("T", " ")[:16],

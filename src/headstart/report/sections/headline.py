@@ -28,6 +28,7 @@ def headline(run: RunFolder) -> dict[str, Any]:
         "status": STATUSES.get(report.status, UNFINISHED),
         "score": _score(report),
         "verdict": _verdict(report),
+        "instead": "A baseline took the network's place.",
         "fallback": report.fallback.text if report.fallback else "",
         "facts": _facts(report),
         "created": report.created.replace("T", " ")[:16],
