@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from domain_digits import TRAINING, small_cnn
+from domain_digits import SIZE, TRAINING
+from small_network import small_cnn
 
 STORE = Path(__file__).parent / "results" / "corrupted_digits.json"
 SEEDS = 3
@@ -80,7 +81,7 @@ def network_of(train: Any, seed: int) -> Any:
     from headstart.train.phase import Phase
     from headstart.train.reader import Reader
 
-    backbone = small_cnn()
+    backbone = small_cnn(SIZE)
     backbone.augmentations = {"train": POLICIES["light"]}
     torch.manual_seed(seed)
     model = Model(backbone, {"label": Head(288, 10)})

@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from small_network import small_cnn
+
 STORE = Path(__file__).parent / "results" / "domain_digits.json"
 PAIRS = (("sample:mnist5k", "sample:optdigits"), ("sample:optdigits", "sample:mnist5k"))
 DEEP = (
@@ -56,36 +58,12 @@ TRAINING = {
 }
 
 
-def small_cnn() -> Any:
-    """Three convolutions with batch norms, 288 features."""
-    import torch
-    from torch import nn
-
-    from headstart.models.backbone import InputSpec
-    from headstart.models.vision import from_module
-
-    def block(a: int, b: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
-
-    torch.manual_seed(0)
-    net = nn.Sequential()
-    for name, layer in {
-        "one": block(1, 32),
-        "two": block(32, 64),
-        "three": block(64, 32),
-        "pool": nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten()),
-    }.items():
-        net.add_module(name, layer)
-    spec = InputSpec(channels=1, size=SIZE, native_size=SIZE, fixed_size=True, mean=(0.5,), std=(0.5,))
-    return from_module(net, ["one", "two", "three"], spec)
-
-
 def one(study: str, pair: int, seed: int, folder: str) -> list[dict[str, Any]]:
     """One adaptation with every method of a study; continues where it was killed. A row per method."""
     import headstart as hs
 
     source, target = PAIRS[pair]
-    model = small_cnn() if study == "small CNN" else None
+    model = small_cnn(SIZE) if study == "small CNN" else None
     out = Path(folder) / f"{study}-{pair}-{seed}".replace(" ", "-")
     options: dict[str, Any] = {"seed": seed, "examples": False, "model": model, "out": out}
     options |= {"small CNN": TRAINING, "lite0": {"image_size": 64}, "shallow": {}}[study]

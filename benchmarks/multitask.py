@@ -31,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from small_network import small_cnn
+
 STORE = Path(__file__).parent / "results" / "multitask.json"
 PICTURE = STORE.with_suffix(".svg")
 SEEDS = 3
@@ -54,30 +56,6 @@ STUDIES: dict[str, dict[str, Any]] = {
     "newsgroups": MINILM,
     "tweets": MINILM,
 }
-
-
-def small_cnn(size: int) -> Any:
-    """Three convolutions with batch norms, 288 features."""
-    import torch
-    from torch import nn
-
-    from headstart.models.backbone import InputSpec
-    from headstart.models.vision import from_module
-
-    def block(a: int, b: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
-
-    torch.manual_seed(0)
-    net = nn.Sequential()
-    for name, layer in {
-        "one": block(1, 32),
-        "two": block(32, 64),
-        "three": block(64, 32),
-        "pool": nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten()),
-    }.items():
-        net.add_module(name, layer)
-    spec = InputSpec(channels=1, size=size, native_size=size, fixed_size=True, mean=(0.5,), std=(0.5,))
-    return from_module(net, ["one", "two", "three"], spec)
 
 
 def posts(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from multitask import SCRATCH, small_cnn
+from multitask import SCRATCH
+from small_network import small_cnn
 
 STORE = Path(__file__).parent / "results" / "planted_conflict.json"
 SEEDS = 3
