@@ -7,8 +7,8 @@
 Three studies, each with `headstart adapt` itself; labels of the target serve the oracle columns only.
 
 small CNN: three convolutions with batch norms, random weights, 32 px; every deep method, one configuration: 24 epochs
-of the source, then 24 of the method, AdamW at 2e-3, batches of 64, strong augmentation of both domains. Floor: the
-network of the source. Ceiling: the same network trained on the target's labels, as long.
+of the source, then 24 of the method, AdamW at 2e-3, float32, batches of 64, strong augmentation of both domains. Floor:
+the network of the source. Ceiling: the same network trained on the target's labels, as long.
 lite0: sample:efficientnet_lite0 at 64 px, cut off where the source probes best; six methods, rates of lp-ft.
 shallow: methods on the frozen features of the same place at 96 px.
 
@@ -65,7 +65,7 @@ def one(study: str, pair: int, seed: int, folder: str) -> list[dict[str, Any]]:
     source, target = PAIRS[pair]
     model = small_cnn(SIZE) if study == "small CNN" else None
     out = Path(folder) / f"{study}-{pair}-{seed}".replace(" ", "-")
-    options: dict[str, Any] = {"seed": seed, "examples": False, "model": model, "out": out}
+    options: dict[str, Any] = {"seed": seed, "examples": False, "precision": "float32", "model": model, "out": out}
     options |= {"small CNN": TRAINING, "lite0": {"image_size": 64}, "shallow": {}}[study]
     if (out / "config.yaml").exists():
         run = hs.resume(out, model=model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from test_trunk import Killed, KillingLog, assert_same, everything, weights
 from toys import Toy, toy_model, toy_parts
 
 from headstart.adapt.deep import Setting, build, names
+from headstart.adapt.deep.method import Alignment
 from headstart.adapt.deep.statistics import Tent, adapt_statistics
 from headstart.core.errors import ConfigError
 from headstart.data.schema import Task
@@ -30,7 +32,9 @@ SETTING = Setting("y", 3)
 FAMILIES = ("cnn", "rnn", "transformer")
 
 
-def trainer(name, family="cnn", parts=None, epochs=2, log=None, checkpoint=None, setting=SETTING, **phase):
+def trainer(
+    name, family="cnn", parts=None, epochs=2, log=None, checkpoint=None, setting=SETTING, dtype=torch.float32, **phase
+):
     model = toy_model(family)
     recipe = build(name, setting)
     parts = parts or toy_parts(family)
@@ -41,7 +45,7 @@ def trainer(name, family="cnn", parts=None, epochs=2, log=None, checkpoint=None,
     work = Work(
         Phase("adapt", rates, epochs, **{"batch_size": 16, **phase}), [*plain, *recipe.objectives], recipe.update
     )
-    settings = Settings(seed=0, checkpoint=checkpoint, every=0 if checkpoint else 1e9)
+    settings = Settings(seed=0, dtype=dtype, checkpoint=checkpoint, every=0 if checkpoint else 1e9)
     return Trainer(model, Reader(parts, model.backbone, 0), [work], settings, log=log)
 
 
@@ -60,6 +64,39 @@ def test_it_trains_with_finite_losses(name, family):
     assert any(k.startswith("backbone.") for k in moved)
     if build(name, SETTING).frozen_head:
         assert not any(k.startswith("heads.") for k in moved)
+
+
+@pytest.mark.parametrize("name", [*names(), "cdan-e+mcc+pseudo-labels"])
+def test_in_bfloat16_losses_are_those_of_float32(name):
+    """Only the network runs in it; kernels, covariances and singular values do not."""
+    losses = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        log = MemoryLog()
+        trainer(name, epochs=1, log=log, dtype=dtype).run()
+        losses[dtype] = [r["terms"] for r in log.records if r["kind"] == "step"]
+    assert all(np.isfinite(v) for terms in losses[torch.bfloat16] for v in terms.values())
+    first = {dtype: terms[0] for dtype, terms in losses.items()}
+    assert first[torch.bfloat16] == pytest.approx(first[torch.float32], rel=0.03, abs=3e-3)
+
+
+def test_an_alignment_never_sees_less_than_float32():
+    seen = []
+
+    class Watched(Alignment):
+        name = "watched"
+
+        def loss(self, model, source, target, y, ctx):
+            seen.append(
+                {*(o.features.dtype for o in (source, target)), *(o.logits["y"].dtype for o in (source, target))}
+            )
+            seen.append({torch.is_autocast_enabled("cpu")})
+            return source.features.mean() + target.features.mean()
+
+    made = trainer("dan", epochs=1, dtype=torch.bfloat16)
+    (work,) = made.works
+    made.works = [replace(work, objectives=[work.objectives[0], Watched(SETTING)])]
+    made.run()
+    assert {value for found in seen for value in found} == {torch.float32, False}
 
 
 @pytest.mark.parametrize("name", [*names(), "dann+mcc"])

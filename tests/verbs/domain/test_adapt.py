@@ -34,6 +34,19 @@ def shifted(x: np.ndarray) -> np.ndarray:
     return (60 + 0.6 * x).astype(np.uint8)
 
 
+def far_digits() -> tuple[np.ndarray, np.ndarray]:
+    x, y = digits(1)
+    return shifted(x), y
+
+
+def as_folder(root: Path, x: np.ndarray, y: np.ndarray) -> Path:
+    """Pictures by class."""
+    for i, (picture, digit) in enumerate(zip(x, y, strict=True)):
+        (root / str(digit)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(root / str(digit) / f"{i:03d}.png")
+    return root
+
+
 @pytest.fixture(scope="module")
 def source() -> hs.Dataset:
     return hs.load_data(digits(0))
@@ -49,6 +62,22 @@ def target() -> tuple[np.ndarray, np.ndarray]:
 def run(source: hs.Dataset, target: tuple[np.ndarray, np.ndarray], tmp_path_factory: Any) -> hs.Run:
     out = tmp_path_factory.mktemp("adapt") / "run"
     return hs.adapt(source, target, method="coral,self-training", out=out, **QUICK)
+
+
+def test_methods_train_in_the_format_asked_for(tmp_path: Path) -> None:
+    data = as_folder(tmp_path / "a", *digits(0)), as_folder(tmp_path / "b", *far_digits())
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        out = tmp_path / precision
+        run = hs.adapt(*data, method="coral,dan", out=out, **{**DEEP, "precision": precision})
+        assert run.data["cost"]["precision"] == precision
+        log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses[precision] = [r["loss"] for r in log if r["kind"] == "step"]
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"][0] == pytest.approx(losses["float32"][0], rel=0.05)
+    # Written anew from what was kept, it still says so.
+    (tmp_path / "bfloat16" / "report.json").unlink()
+    assert hs.resume(tmp_path / "bfloat16").data["cost"]["precision"] == "bfloat16"
 
 
 class TestRun:
@@ -157,12 +186,7 @@ class TestDeep:
         self, deep: hs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """On a folder of pictures by class: objects cannot be read again."""
-        folders = {}
-        for name, (x, y) in {"a": digits(0), "b": (shifted(digits(1)[0]), digits(1)[1])}.items():
-            folders[name] = tmp_path / name
-            for i, (picture, digit) in enumerate(zip(x, y, strict=True)):
-                (folders[name] / str(digit)).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(folders[name] / str(digit) / f"{i:03d}.png")
+        folders = {"a": as_folder(tmp_path / "a", *digits(0)), "b": as_folder(tmp_path / "b", *far_digits())}
         given = {"method": "dann+mcc", **DEEP}
         whole = hs.adapt(folders["a"], folders["b"], out=tmp_path / "whole", **given)
 

@@ -246,8 +246,8 @@ class Mcd(Alignment):
         if only is None or "ce" in only:
             batch = batches[SOURCE]
             output, y = model(batch, view), batch.labels[self.setting.task]
-            terms.tasks["ce"] = F.cross_entropy(output.logits[self.setting.task], y)
-            terms.tasks["ce2"] = F.cross_entropy(second(output.features), y)
+            terms.tasks["ce"] = F.cross_entropy(output.logits[self.setting.task].float(), y)
+            terms.tasks["ce2"] = F.cross_entropy(second(output.features).float(), y)
         if only is None or "gap" in only:
             assert not batches[TARGET].labels, "labels of the target must be masked"
             output = model(batches[TARGET], view)
@@ -300,12 +300,12 @@ class Adda(Alignment):
         if only is None or "domain" in only:
             with torch.no_grad():
                 source = standardised(model, ctx.teacher(batches[SOURCE], view).features)
-            a, b = judge(source)[:, 0], judge(target.detach())[:, 0]
+            a, b = judge(source)[:, 0].float(), judge(target.detach())[:, 0].float()
             terms.tasks["domain"] = (
                 F.binary_cross_entropy_with_logits(a, torch.ones_like(a))
                 + F.binary_cross_entropy_with_logits(b, torch.zeros_like(b))
             ) / 2
         if only is None or "fool" in only:
-            fooled = judge(target)[:, 0]
+            fooled = judge(target)[:, 0].float()
             terms.tasks["fool"] = F.binary_cross_entropy_with_logits(fooled, torch.ones_like(fooled))
         return terms

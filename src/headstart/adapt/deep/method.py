@@ -87,7 +87,9 @@ class Alignment(Objective):
         s, t = model(source, self.setting.view), model(target, self.setting.view)
         y = source.labels[self.setting.task]
         weight = self.weight * (ramp(ctx.clock.progress) if self.ramp else 1.0)
-        return Terms(extra={self.name: weight * self.loss(model, s, t, y, ctx)})
+        # Kernels and covariances of numbers with three digits are noise: only the network runs in a shorter format.
+        with torch.autocast(s.features.device.type, enabled=False):
+            return Terms(extra={self.name: weight * self.loss(model, in_float32(s), in_float32(t), y, ctx)})
 
     def loss(self, model: Model, source: Output, target: Output, y: Tensor, ctx: Context) -> Tensor:
         """A scalar, from the outputs of both domains and the source's labels."""
@@ -96,6 +98,12 @@ class Alignment(Objective):
     def chances(self, output: Output) -> Tensor:
         """(B, C) probabilities."""
         return output.logits[self.setting.task].float().softmax(1)
+
+
+def in_float32(output: Output) -> Output:
+    """Features and logits as float32; the same where they are."""
+    logits = {task: z.float() for task, z in output.logits.items()}
+    return replace(output, features=output.features.float(), logits=logits)
 
 
 def ramp(progress: float) -> float:

@@ -26,11 +26,13 @@ from headstart.store.tensors import load_tree, save_tree
 from headstart.train.batch import Batch
 from headstart.train.loop import Score, Settings, Trainer, Work
 from headstart.train.phase import Phase
+from headstart.train.trial import faster_precision
 from headstart.verbs.candidates import augmentation_of, build_model, chosen_options, stage_sizes
 from headstart.verbs.domain.attempt import Attempt, blank_model, keep_model, load_model, on_both
 from headstart.verbs.domain.pair import TARGET, Pair
 from headstart.verbs.domain.scoring import evidence
 from headstart.verbs.frozen import FrozenProbe
+from headstart.verbs.job import SPEED
 
 SOURCE_NETWORK, STATISTICS = "source-network", "adabn"
 """The network trained on the source alone, which every method starts from; the same with the target's statistics."""
@@ -123,6 +125,7 @@ def _trained(pair: Pair, name: str, model: Model, validator: str) -> Attempt:
     setting = Setting(job.task.name, len(job.task.classes), view, "length" if model.backbone.by_length else "shuffle")
     recipe = None if name == SOURCE_NETWORK else build(name, setting, source=pair.model is None)
     work = _work(pair, model, setting, recipe)
+    _settle_precision(pair, model, work)
     judge = _Judge(pair, name, validator if recipe is not None else "source-accuracy")
     settings = Settings(
         seed=job.options.seed,
@@ -139,6 +142,15 @@ def _trained(pair: Pair, name: str, model: Model, validator: str) -> Attempt:
     if recipe is not None:
         facts["passes"] = recipe.passes
     return Attempt(name, "deep", *on_both(pair, model), judge.curve(), facts)
+
+
+def _settle_precision(pair: Pair, model: Model, work: Work) -> None:
+    """The number format in which the first network is trained faster here; all others are trained in the same."""
+    job = pair.job
+    settings = Settings(seed=job.options.seed, device=job.device, dtype=job.dtype)
+    why = job.settle_precision("adapt", lambda: faster_precision(model, job.reader(model.backbone), work, settings))
+    if why:
+        job.notes.info(SPEED, why)
 
 
 def _strategy(pair: Pair) -> str:

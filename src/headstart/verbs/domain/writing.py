@@ -26,6 +26,7 @@ from headstart.verbs.domain.maps import write_maps
 from headstart.verbs.domain.pair import TARGET, UNSEEN, Oracle, Pair
 from headstart.verbs.domain.rows import Outcome, agreement, changed, confidence, row, shares, verdict
 from headstart.verbs.evaluation import calibrated, metrics_of, prediction_rows
+from headstart.verbs.job import SPEED
 from headstart.verbs.report import report
 from headstart.verbs.writing import versions
 
@@ -134,13 +135,13 @@ def _report(
             "peak_memory_mb": round(peak),
             "parameters": {"total": sum(q.numel() for q in parameters), "trained": None},
             "device": str(job.device),
-            "precision": "float32",
+            "precision": job.precision_of("adapt"),
             "threads": torch.get_num_threads(),
         },
         "seeds": [job.options.seed],
         "options": job.options.model_dump(mode="json", exclude={"out"}),
         "versions": versions(),
-        "notes": [],
+        "notes": [n for n in job.notes.as_json() if n["topic"] == SPEED],
     }  # fmt: skip
 
 
