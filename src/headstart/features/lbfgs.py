@@ -1,4 +1,5 @@
-"""Batched L-BFGS for the probe's logistic problems: all strengths and folds advance together.
+"""Batched L-BFGS for the probe's logistic problems: all strengths and folds advance together, or all folds from
+strength to strength.
 
 Source of the diagonal scaling by a curvature bound or estimate: D. Böhning, "Multinomial logistic regression
 algorithm", Annals of the Institute of Statistical Mathematics 44 (1992). L-BFGS: J. Nocedal, S. Wright, "Numerical
@@ -119,22 +120,22 @@ def solve_along(
 
     Where all folds make one batch, it goes from strength to strength with its memory of steps: that halves them.
     """
+    every = design.new_tensor(strengths)[:, None].expand(-1, len(weights))
     together = len(weights) <= _chunk(design, targets)
-    batch, start, before = None, None, torch.zeros(())
-    for strength in strengths:
-        s = design.new_full((len(weights),), strength)
-        if not together:
+    batch = _Batch(design, targets, weights, every[0], link) if together else None
+    start: Tensor | None = None
+    before: Tensor | float = 0.0
+    for s in every:
+        if batch is None:
             found = solve_in_chunks(design, targets, weights, s[:1], link, tolerance, max_iterations, start)
         else:
-            if batch is None or start is None:
-                batch = _Batch(design, targets, weights, s, link)
-            else:
+            if start is not None:
                 batch.move_to(start, s)
             solution, iterations, converged = batch.minimise(tolerance, max_iterations, keep=True)
             found = solution[None], iterations[None], converged[None]
         yield found
-        start = found[0][0] + EXTRAPOLATED * (found[0][0] - before.to(design))
-        before = found[0][0]
+        here = found[0][0]
+        start, before = here + EXTRAPOLATED * (here - before), here
 
 
 def _chunk(design: Tensor, targets: Tensor) -> int:
