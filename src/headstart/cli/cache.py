@@ -52,8 +52,8 @@ def command(
             [
                 (
                     str(e.about.get("model")),
-                    f"{e.about.get('stage')}, grid {e.about.get('grid')}",
-                    f"{e.about.get('view')}, {e.about.get('engine')}",
+                    _together(e.about.get("stage"), "grid" in e.about and f"grid {e.about['grid']}"),
+                    _together(e.about.get("view"), e.about.get("engine")),
                     f"{e.bytes / 1e6:,.1f}",
                     time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used)),
                 )
@@ -66,3 +66,8 @@ def command(
 
 
 _ABOUT = ("model", "architecture", "stage", "grid", "view", "engine")
+
+
+def _together(*parts: object) -> str:
+    """What there is, with commas: solved probes have no view."""
+    return ", ".join(str(part) for part in parts if part) or "–"

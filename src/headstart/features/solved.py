@@ -56,7 +56,7 @@ def remembered(kind: str, x: Tensor, inputs: Sequence[Any], compute: Callable[[]
     with suppress(StoreError, OSError):  # it only saves time
         folder.mkdir(parents=True, exist_ok=True)
         save_tree(path, made)
-        write_json(folder / "about.json", {"model": f"solved: {kind}", "stage": f"{len(x):,} samples", "grid": "–"})
+        write_json(folder / "about.json", {"model": f"solved: {kind}", "stage": f"{len(x):,} samples"})
     return made
 
 
