@@ -309,6 +309,16 @@ def test_reduction_is_a_factor_of_the_number_of_tasks(name: str) -> None:
     assert total.tolist() == pytest.approx((3 * mean).tolist())
 
 
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.5, 0.95])
+def test_given_weights_decide_between_tasks_that_compete(share: float) -> None:
+    """One number that one task wants at 1 and the other at -1, each by half the squared distance."""
+    balancer, x = make_balancer("fixed", weights=[2 * share, 2 * (1 - share)]), torch.zeros(1, dtype=torch.float64)
+    for _ in range(200):
+        gradients = torch.stack([x - 1, x + 1])
+        x = x - 0.1 * balancer(seen(gradients, [float((x - 1) ** 2 / 2), float((x + 1) ** 2 / 2)])) @ gradients
+    assert float(x) == pytest.approx(2 * share - 1, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("rlw", "fixed")])
 def test_orthogonal_gradients_of_one_length_and_equal_losses_weigh_the_same(name: str) -> None:
     w = make_balancer(name)(seen(torch.eye(3), [1.0, 1.0, 1.0]))

@@ -44,7 +44,7 @@ def test_shares_are_shares_and_every_task_leads_once(count: int) -> None:
     assert {int(np.argmax(share)) for share in SHARES[count]} == set(range(count))
 
 
-def test_weights_decide_who_wins(shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_share_is_trained_and_judged(shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     draw = tradeoff._Picture.draw
 
@@ -52,14 +52,24 @@ def test_weights_decide_who_wins(shapes: ModuleType, tmp_path: Path, monkeypatch
         seen.append(self)
         return draw(self)
 
+    weights: list[Any] = []
+    make = tradeoff.make_balancer
+
+    def weighed(name: str, **options: Any) -> Any:
+        weights.append((name, options["weights"]))
+        return make(name, **options)
+
     monkeypatch.setattr(tradeoff._Picture, "draw", watched)
-    # A calm rate: at ten times this one, so few steps end anywhere. The tasks do not compete, so that which weight ends
-    # lower also depends on the seed.
+    monkeypatch.setattr(tradeoff, "make_balancer", weighed)
+    # A calm rate: at ten times this one, so few steps end anywhere.
     run = hs.fit(table(shapes, tmp_path), **quick(shapes, lr=3e-4))
     found = run.data["tradeoff"]
     assert [tuple(p["weights"].values()) for p in found["points"]] == list(SHARES[2])
     by_weight = {p["weights"]["bright"]: p["values"]["bright"] for p in found["points"]}
-    assert by_weight[0.95] < by_weight[0.05]  # an error
+    # Each share in both folds, as weights whose mean is 1. Which one ends lower after so few steps is luck with tasks
+    # that do not compete; that given weights decide between tasks that do is tested in tests/multitask.
+    assert weights == [("fixed", [2 * s for s in share]) for share in SHARES[2] for _ in range(2)]
+    assert len(set(by_weight.values())) == len(SHARES[2])
     assert set(found["alone"]) == {"kind", "bright"}
     assert found["held"] == run.data["data"]["parts"]["train"]  # every sample, by one of two folds
     assert found["alone"]["bright"] == pytest.approx(by_weight[0.95], rel=0.5)
