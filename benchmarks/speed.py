@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def frozen() -> dict[str, Any]:
     folds = torch.arange(len(y)) % 5
     probe = fit_probe(x["train"], y, task, "accuracy", folds, None)
     seconds = time.perf_counter() - start
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     # The same engine's bare loop on ready-made tensors, and extraction with nothing read from disk.
     os.environ["HEADSTART_CACHE_LIMIT"] = "0"
 
@@ -77,6 +79,7 @@ def frozen() -> dict[str, Any]:
     return {
         "accuracy": float(right.mean()),
         "seconds": seconds,
+        "peak_memory_mb": peak,
         "extraction": extracted,
         "engine": engines.notes,
         "throughput": min(bare) / min(whole),
@@ -113,6 +116,7 @@ def epochs(what: str) -> dict[str, Any]:
         "reasons": d["strategy"]["reasons"],
         "phase": d["strategy"]["phases"][0],
         "precision": d["cost"]["precision"],
+        "peak_memory_mb": d["cost"]["peak_memory_mb"],
     }
 
 
@@ -225,48 +229,51 @@ def measure(python: str, only: str, kept: dict[str, Any]) -> dict[str, Any]:
 
 def table(kept: dict[str, Any]) -> str:
     lines = [
-        "| EfficientNet-Lite0, 96 px, 4,000 / 1,000 digits | fastai | test | Headstart | test | ratio |",
-        "|---|---|---|---|---|---|",
+        "| EfficientNet-Lite0, 96 px, 4,000 / 1,000 digits | fastai | test | memory | Headstart | test | memory "
+        "| ratio |",
+        "|---|---|---|---|---|---|---|---|",
     ]
 
-    def row(name: str, peer: float, peer_accuracy: float | None, own: float, accuracy: float | None) -> None:
-        said = [f"{a:.3f}" if a is not None else "" for a in (peer_accuracy, accuracy)]
-        ratio = f"{peer / own:.{1 if peer > 2 * own else 2}f}×"
-        lines.append(f"| {name} | {peer:.1f} s | {said[0]} | {own:.1f} s | {said[1]} | {ratio} |")
+    def row(name: str, peer: dict[str, Any], own: dict[str, Any], seconds: tuple[float, float]) -> None:
+        ratio = f"{seconds[0] / seconds[1]:.{1 if seconds[0] > 2 * seconds[1] else 2}f}×"
+        cells = [f"{s:.1f} s | {r['accuracy']:.3f} | {_memory(r)}" for r, s in zip((peer, own), seconds, strict=True)]
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {ratio} |")
 
-    f = kept["frozen"]["fastai"]
-    row("frozen body: 5 epochs; extraction and probe", f["seconds"], f["accuracy"],
-        kept["frozen"]["headstart"]["seconds"], kept["frozen"]["headstart"]["accuracy"])  # fmt: skip
+    f, own = kept["frozen"]["fastai"], kept["frozen"]["headstart"]
+    row("frozen body: 5 epochs; extraction and probe", f, own, (f["seconds"], own["seconds"]))
     for name in ("cold", "warm"):
         own = kept["command"][name]
-        row(f"the same, whole command, cache {name}", f["seconds"], f["accuracy"], own["seconds"], own["accuracy"])
+        row(f"the same, whole command, cache {name}", f, own, (f["seconds"], own["seconds"]))
     t, own = kept["target"]["fastai"], kept["target"]["headstart"]
-    row(
-        "until .98 on the test part; whole command",
-        t["seconds"],
-        t["accuracy"],
-        own["seconds"],
-        own["accuracy"],
-    )
+    row("until .98 on the test part; whole command", t, own, (t["seconds"], own["seconds"]))
     for name, words in (("last", "an epoch, last blocks and head"), ("all", "an epoch, everything")):
         peer, own = kept[name]["fastai"], kept[name]["headstart"]
         after = f"{words} (after {len(peer['epochs'])}; {own['epochs']})"
-        row(after, min(peer["epochs"]), peer["accuracy"], own["epoch"], own["accuracy"])
-    own = {"frozen": kept["frozen"]["headstart"]["seconds"], "all": kept["all"]["headstart"]["epoch"]}
-    lines += ["", "| the same by Keras 3 (PyTorch) | Keras | test | Headstart | ratio |", "|---|---|---|---|---|"]
+        row(after, peer, own, (min(peer["epochs"]), own["epoch"]))
+    times = {"frozen": kept["frozen"]["headstart"]["seconds"], "all": kept["all"]["headstart"]["epoch"]}
+    lines += [
+        "",
+        "| the same by Keras 3 (PyTorch) | Keras | test | memory | Headstart | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, words in (("frozen", "frozen body: 5 epochs"), ("all", "an epoch, everything")):
         peer = kept[name]["keras"]
         seconds = peer["seconds"] if name == "frozen" else min(peer["epochs"])
-        ratio = f"{seconds / own[name]:.{1 if name == 'frozen' else 2}f}×"
-        lines.append(f"| {words} | {seconds:.1f} s | {peer['accuracy']:.3f} | {own[name]:.1f} s | {ratio} |")
-    phase = kept["last"]["headstart"]["phase"]
-    own = kept["frozen"]["headstart"]
+        ratio = f"{seconds / times[name]:.{1 if name == 'frozen' else 2}f}×"
+        said = f"{seconds:.1f} s | {peer['accuracy']:.3f} | {_memory(peer)} | {times[name]:.1f} s | {ratio}"
+        lines.append(f"| {words} | {said} |")
+    phase, own = kept["last"]["headstart"]["phase"], kept["frozen"]["headstart"]
     lines += [
         "",
         f"Extraction runs at {own['throughput']:.0%} of the bare loop's speed ({own['bare']:,.0f} pictures a second).",
     ]
     lines += ["", f"Last blocks: activations kept after {phase['cut']}, {phase['views']} view of each sample."]
     return "\n".join(lines)
+
+
+def _memory(row: dict[str, Any]) -> str:
+    """The process's peak."""
+    return f"{row['peak_memory_mb']:,} MB"
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -59,11 +60,12 @@ def features() -> dict[str, Any]:
     reader = Reader({"all": data}, backbone, 0)
     x = extract(backbone, reader, "all", last, engines=engines, count=len(data))[last[0]]
     seconds = time.perf_counter() - start
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     y, parts = data.labels(task.name), data.given_parts
     folds = torch.arange(LABELS) % 5
     probe = fit_probe(x[parts["train"]], y[parts["train"]], task, "accuracy", folds, None)
     right = probe.logits(x[parts["test"]]).argmax(1).numpy() == y[parts["test"]]
-    return {"seconds": seconds, "accuracy": float(right.mean()), "engine": engines.notes}
+    return {"seconds": seconds, "accuracy": float(right.mean()), "engine": engines.notes, "peak_memory_mb": peak}
 
 
 def training() -> dict[str, Any]:
@@ -87,6 +89,7 @@ def training() -> dict[str, Any]:
         "epoch": float(np.median(whole)) * LABELS / d["data"]["parts"]["train"],
         "accuracy": d["metrics"]["test"]["accuracy"]["value"],
         "precision": d["cost"]["precision"],
+        "peak_memory_mb": d["cost"]["peak_memory_mb"],
     }
 
 
@@ -141,26 +144,32 @@ NAMES = {
 
 def table(kept: dict[str, Any]) -> str:
     lines = [
-        f"| MiniLM, {TOKENS} tokens, {LABELS:,} + {TESTED:,} texts | seconds | linear head, test | Headstart's ratio |",
-        "|---|---|---|---|",
+        f"| MiniLM, {TOKENS} tokens, {LABELS:,} + {TESTED:,} texts | seconds | linear head, test | memory "
+        "| Headstart's ratio |",
+        "|---|---|---|---|---|",
     ]
     own = [r["seconds"] for r in kept["features"]["headstart"]]
     for name, found in kept["features"].items():
         times = [r["seconds"] for r in found]
         ratio = np.median(np.array(times) / own)
         said = "" if name == "headstart" else f"{ratio:.1f}×"
-        lines.append(f"| {NAMES[name]} | {min(times):.1f} | {found[0]['accuracy']:.3f} | {said} |")
+        lines.append(f"| {NAMES[name]} | {min(times):.1f} | {found[0]['accuracy']:.3f} | {_memory(found)} | {said} |")
     if both := kept.get("training"):
         lines += [
             "",
-            "| fine-tuning, 2,000 texts, four epochs | an epoch, s | test accuracy | Headstart's ratio |",
-            "|---|---|---|---|",
+            "| fine-tuning, 2,000 texts, four epochs | an epoch, s | test accuracy | memory | Headstart's ratio |",
+            "|---|---|---|---|---|",
         ]
         for name, r in both.items():
             ratio = "" if name == "headstart" else f"{r['epoch'] / both['headstart']['epoch']:.2f}×"
-            lines.append(f"| {NAMES[name]} | {r['epoch']:.1f} | {r['accuracy']:.3f} | {ratio} |")
+            lines.append(f"| {NAMES[name]} | {r['epoch']:.1f} | {r['accuracy']:.3f} | {_memory([r])} | {ratio} |")
     lines += ["", *kept["features"]["headstart"][0]["engine"]]
     return "\n".join(lines)
+
+
+def _memory(rows: list[dict[str, Any]]) -> str:
+    """The most that a process of these had."""
+    return f"{max(row['peak_memory_mb'] for row in rows):,} MB"
 
 
 def main() -> None:
