@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -59,6 +58,7 @@ def one(count: int, places: str, views: int) -> dict[str, Any]:
     import torch.utils.data
 
     import headstart as hs
+    from headstart.core.memory import peak_memory_mb
     from headstart.data.augment import POLICIES
     from headstart.features.engines import Engines
     from headstart.features.extract import extract, keep
@@ -74,7 +74,7 @@ def one(count: int, places: str, views: int) -> dict[str, Any]:
     backbone.augmentations = {f"view{k}": POLICIES["light"] for k in range(1, views)}
     reader, engines = Reader({"all": data}, backbone, 0, room=0), Engines(ENGINE)
     where = [(list(backbone.stages)[-1], 1)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_memory_mb()
     start = time.perf_counter()
     if places == "every":
         extract(backbone, reader, "all", None, engines=engines)
@@ -84,7 +84,7 @@ def one(count: int, places: str, views: int) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - start,
         "before_mb": round(before),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_memory_mb": round(peak_memory_mb()),
         "engine": engines.notes,
     }
 

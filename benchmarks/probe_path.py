@@ -111,7 +111,7 @@ def one(name: str, path: Path) -> dict[str, float]:
     if name == "scikit-learn":  # which does not standardise; the others do so within their time
         mean, scale = x.mean(0), np.maximum(x.std(0), 1e-6)
         x, x_test = (x - mean) / scale, (x_test - mean) / scale
-    with _watched() as most:
+    with watched() as most:
         start = time.perf_counter()
         strength, logits = WAYS[name](torch.from_numpy(x), y, task, folds, torch.from_numpy(x_test))
         seconds = time.perf_counter() - start
@@ -120,7 +120,7 @@ def one(name: str, path: Path) -> dict[str, float]:
 
 
 @contextmanager
-def _watched() -> Iterator[list[int]]:
+def watched() -> Iterator[list[int]]:
     """Resident memory in MB of this process and its workers, the most of what was seen ten times a second."""
     import psutil
 

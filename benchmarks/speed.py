@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,7 @@ def frozen() -> dict[str, Any]:
     import torch
 
     import headstart as hs
+    from headstart.core.memory import peak_memory_mb
     from headstart.features.engines import Engines
     from headstart.features.extract import extract
     from headstart.features.probe import fit_probe
@@ -57,7 +57,7 @@ def frozen() -> dict[str, Any]:
     folds = torch.arange(len(y)) % 5
     probe = fit_probe(x["train"], y, task, "accuracy", folds, None)
     seconds = time.perf_counter() - start
-    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    peak = round(peak_memory_mb())
     # The same engine's bare loop on ready-made tensors, and extraction with nothing read from disk.
     os.environ["HEADSTART_CACHE_LIMIT"] = "0"
 

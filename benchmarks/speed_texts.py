@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -46,6 +45,7 @@ def chosen() -> Any:
 def features() -> dict[str, Any]:
     import torch
 
+    from headstart.core.memory import peak_memory_mb
     from headstart.features.engines import Engines
     from headstart.features.extract import extract
     from headstart.features.probe import fit_probe
@@ -60,7 +60,7 @@ def features() -> dict[str, Any]:
     reader = Reader({"all": data}, backbone, 0)
     x = extract(backbone, reader, "all", last, engines=engines, count=len(data))[last[0]]
     seconds = time.perf_counter() - start
-    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    peak = round(peak_memory_mb())
     y, parts = data.labels(task.name), data.given_parts
     folds = torch.arange(LABELS) % 5
     probe = fit_probe(x[parts["train"]], y[parts["train"]], task, "accuracy", folds, None)

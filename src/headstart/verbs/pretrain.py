@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import datetime
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.core.memory import peak_memory_mb
 from headstart.core.progress import progress
 from headstart.core.registry import get
 from headstart.core.seeding import derive
@@ -250,7 +249,7 @@ class _Pretraining:
     ) -> dict[str, Any]:
         backbone, data, objective = self.backbone, self.data, self.objective
         judged = [e["validation_metric"] for e in epochs if e.get("validation_metric") is not None]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+        peak = peak_memory_mb()
         carried = getattr(backbone, "carried", None)
         total = sum(p.numel() for p in backbone.parameters())
         pieces = counted(samples, "piece") + " of text" if self.modality == "text" else f"{samples:,} series"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +14,7 @@ import pandas as pd
 import torch
 
 import headstart
+from headstart.core.memory import peak_memory_mb
 from headstart.core.progress import progress
 from headstart.features.curve import learning_curve
 from headstart.features.screen import Screening
@@ -303,7 +302,7 @@ def cost_of(
     job: Job, model: Model, seconds: float, trained: int, precision: str, also: dict[str, float] | None = None
 ) -> dict[str, Any]:
     """Time by step (and of what was done `also`), memory, weights."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    peak = peak_memory_mb()
     parameters = [p for n, p in model.named_parameters() if not n.startswith("backbone.source_head.")]
     steps = dict(job.seconds) | (also or {})
     return {

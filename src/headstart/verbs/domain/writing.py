@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import resource
-import sys
 import time
 from typing import Any
 
@@ -13,6 +11,7 @@ import pandas as pd
 import torch
 
 from headstart.adapt.validators import names as validators
+from headstart.core.memory import peak_memory_mb
 from headstart.core.registry import get
 from headstart.data.schema import MISSING
 from headstart.measure import fit_temperature
@@ -75,7 +74,7 @@ def _report(
     task, taken, backbone = job.task, choice.taken, outcome.model.backbone
     floor = outcome.attempts[0]
     source = pair.model.name if pair.model is not None else job.dataset.name
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    peak = peak_memory_mb()
     parameters = [
         q for n, q in outcome.model.named_parameters() if not n.startswith(("backbone.source_head.", "parts."))
     ]
