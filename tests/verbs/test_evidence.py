@@ -56,7 +56,7 @@ def test_a_useless_network_is_replaced_by_the_baseline(shapes: ModuleType, tmp_p
     assert guard["compared_with"] == "raw_features"
     assert guard["verdict"] == "negative"
     assert guard["gap"]["value"] == pytest.approx(network - pixels)
-    assert "hurts" in guard["text"]
+    assert "hurts: on the test part the network is" in guard["text"]
     page = (run.path / "report.html").read_text()
     assert "A baseline took the network" in page
     assert "The network, not taken" in page

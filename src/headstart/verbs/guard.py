@@ -39,8 +39,11 @@ def verdict(
     part: str,
     raw: str,
     pretrained: bool = True,
+    subject: str = "the model",
 ) -> dict[str, Any]:
     """Compare the model with the best baseline that uses no pretrained network; `raw` names "raw_features" in words.
+
+    `subject` names what is compared, where it is not the model that is handed back.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def verdict(
         value, low, high = -value, -high, -low
     said = "positive" if low > 0 else "negative" if high < 0 else "inconclusive"
     text = (
-        f"{WORDS[pretrained][said]}: on the {part} part the model is {abs(value):.3f} "
+        f"{WORDS[pretrained][said]}: on the {part} part {subject} is {abs(value):.3f} "
         f"{'better' if value >= 0 else 'worse'} in {metric.name} than {NAMES.get(name, raw)} "
         f"(95% interval of the gain {low:+.3f} to {high:+.3f}"
     )

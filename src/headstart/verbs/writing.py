@@ -157,8 +157,8 @@ def _report(
         for name, out in (j.baselines | rejected).items():
             baselines.setdefault(name, {})[part] = metrics_of(task, j.labels, out, job.options.seed)
     raw = job.modality.raw_words
-    ours = final.outputs if final.network is None else final.network
-    guard = verdict(job.metric, final.labels, ours, final.baselines, final.part, raw, job.pretrained)
+    ours, subject = (final.outputs, "the model") if final.network is None else (final.network, "the network")
+    guard = verdict(job.metric, final.labels, ours, final.baselines, final.part, raw, job.pretrained, subject)
     return {
         "schema": 1,
         "name": job.folder.path.name,
