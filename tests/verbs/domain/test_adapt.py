@@ -164,6 +164,9 @@ def test_the_targets_labels_change_nothing_but_the_oracle(
     assert list(three["predicted"]) == list(one["predicted"])
     assert unlabelled.data["adaptation"]["verdict"] is None
     assert "target (oracle)" not in unlabelled.metrics
+    page = (unlabelled.path / "report.html").read_text()
+    assert "How right it is on the target is not known" in page
+    assert "No result yet" not in page
 
 
 @pytest.fixture(scope="module")

@@ -65,11 +65,16 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
         ("Target samples", short_count(report.data.parts.get("target"))),
         ("Time", duration(report.cost.seconds)),
     ]
+    unlabelled = {
+        "title": "How right it is on the target is not known",
+        "text": "The target has no labels. Validators guess; a few labelled samples (--target-labels) would tell.",
+    }
     return {
         "name": report.name or run.path.name,
         "sentence": sentence,
         "status": STATUSES.get(report.status, UNFINISHED),
         "score": score,
+        **({"unscored": unlabelled} if a and score is None else {}),
         "verdict": verdict,
         "instead": "Adaptation was refused.",
         "fallback": a.get("refused") or "",
