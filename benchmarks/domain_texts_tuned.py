@@ -60,7 +60,7 @@ def one(start: str) -> list[dict[str, Any]]:
         spent = time.perf_counter() - began
         d = hs.adapt(
             source, target, model=model, text="text", label="label", max_length=64, method=METHODS, strategy="partial",
-            last_k=2, epochs=3, examples=False, out=folder / "run",
+            last_k=2, epochs=3, precision="float32", examples=False, out=folder / "run",
         ).data  # fmt: skip
     return [
         {

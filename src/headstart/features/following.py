@@ -20,9 +20,8 @@ def follow(
     strengths: Sequence[float],
     fold_weights: Tensor,
     tolerance: float = 1e-4,
-    max_iterations: int = 200,
 ) -> Iterator[ProbePath]:
-    """`fit_paths` for one strength after the other, each begun where the path leads, which takes a third of the steps.
+    """`fit_paths` for one strength after the other, each begun where the path leads, which takes far fewer steps.
 
     Parameters and errors are those of `fit_paths`. Strengths come strongest first and evenly spaced on a logarithmic
     scale. Whoever has seen enough of them takes no more.
@@ -33,7 +32,7 @@ def follow(
         yield from (_of_strength(whole, i) for i in range(len(strengths)))
         return
     targets, weights = solver_inputs(design, y, kind, outputs, strengths, fold_weights)
-    found = solve_along(design.matrix, targets, weights, strengths, LINKS[kind], tolerance, max_iterations)
+    found = solve_along(design.matrix, targets, weights, strengths, LINKS[kind], tolerance)
     for s, solved in zip(strengths, found, strict=True):
         yield as_path(design, kind, [s], *solved)
 

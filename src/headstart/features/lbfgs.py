@@ -26,6 +26,9 @@ LEAST_ALONG = 4
 EXTRAPOLATED = 0.8
 """The models of a weaker penalty are sought this far along the last change: 1 overshoots, since changes shrink."""
 
+MOST_STEPS = 200
+"""Of a problem that does not converge, unless more are allowed."""
+
 BATCH_BYTES = 2**29
 """Problems are solved in chunks of about this much memory."""
 
@@ -114,11 +117,11 @@ def solve_along(
     strengths: Sequence[float],
     link: Link,
     tolerance: float,
-    max_iterations: int,
+    max_iterations: int = MOST_STEPS,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """What `solve_in_chunks` gives, for one strength after the other, each begun where the path leads.
 
-    Where all folds make one batch, it goes from strength to strength with its memory of steps: that halves them.
+    Where all folds make one batch, it goes from strength to strength with its memory of steps.
     """
     every = design.new_tensor(strengths)[:, None].expand(-1, len(weights))
     together = len(weights) <= _chunk(design, targets)

@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from headstart.core.errors import ModelError
-from headstart.features.lbfgs import LINKS, solve_in_chunks
+from headstart.features.lbfgs import LINKS, MOST_STEPS, solve_in_chunks
 
 MOST_KEPT = 2**26
 """Bytes of a design that is kept to be used again."""
@@ -143,7 +143,7 @@ def fit_paths(
     strengths: Sequence[float],
     fold_weights: Tensor,
     tolerance: float = 1e-4,
-    max_iterations: int = 200,
+    max_iterations: int = MOST_STEPS,
     start: tuple[Tensor, Tensor] | None = None,
 ) -> ProbePath:
     """Fit one linear model per strength and fold.
