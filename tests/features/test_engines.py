@@ -22,6 +22,7 @@ from headstart.features.extract import extract
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
 from headstart.models.backbone import State
 from headstart.models.opening import open_model
+from headstart.train.precision import autocast
 from headstart.train.reader import Reader
 
 N = 11
@@ -81,6 +82,22 @@ def test_texts_of_any_length_equal_pytorch(kind: type[Engine]) -> None:
         for place in places:
             assert made[place].shape == truth[place].shape == (rows, 384)
             assert torch.allclose(made[place], truth[place], atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pytorch_folds_norms_in_float32_alone(dtype: torch.dtype, data: Dataset) -> None:
+    backbone = opened("test_resnet")
+    inputs = batch(backbone, data, range(6))
+    place = (list(backbone.stages)[-1], 1)
+    with torch.inference_mode(), autocast(dtype, torch.device("cpu")):
+        plain = backbone.pool(backbone.run(backbone.begin(inputs)), 1).float()
+    engine = Torch(backbone, [place], inputs, dtype)
+    assert bool(engine._norms.pairs) == (dtype == torch.float32)
+    made = engine.run(inputs)[place]
+    if dtype == torch.float32:
+        torch.testing.assert_close(made, plain, rtol=1e-5, atol=1e-5 * float(plain.abs().max()))
+    else:
+        assert torch.equal(made, plain)
 
 
 def test_formats_of_a_processor() -> None:

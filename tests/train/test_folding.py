@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from headstart.models.backbone import Backbone
 from headstart.models.opening import open_model
 from headstart.models.wanted import Wanted
-from headstart.train.folding import find_pairs, folded_norms
+from headstart.train.folding import SettledNorms, find_pairs, folded_norms
 
 # Network, its batch norms, and how many of them alone read a plain convolution: resnetv2 and densenet have norms that
 # read sums or lists, TensorFlow's EfficientNets convolutions that pad in their own way.
@@ -111,3 +111,26 @@ def test_what_two_read_is_left_alone() -> None:
     spec = InputSpec(size=16, native_size=16)
     backbone = from_module(TwoReaders(), ["conv", "norm", "last"], spec)
     assert find_pairs(backbone) == []
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_settled_norms_change_nothing_either(name: str) -> None:
+    backbone = opened(name)
+    x = torch.rand(4, 3, 64, 64, dtype=torch.float64)
+    names, kinds = list(backbone.state_dict()), [type(m) for m in backbone.modules()]
+    with torch.inference_mode():  # as frozen passes are
+        features = everything(backbone, x)
+        norms = SettledNorms(backbone)
+        with norms.used():
+            settled = everything(backbone, x)
+            changed = sum(kind is not type(m) for kind, m in zip(kinds, backbone.modules(), strict=True))
+    assert len(norms.pairs) == FAMILIES[name][1]
+    assert changed == 2 * len(norms.pairs)
+    torch.testing.assert_close(settled, features, rtol=1e-12, atol=1e-12)
+    assert [type(m) for m in backbone.modules()] == kinds
+    assert list(backbone.state_dict()) == names
+
+
+def everything(backbone: Backbone, x: Tensor) -> list[Tensor]:
+    """What every stage computes."""
+    return [backbone.pool(s, 1) for _, s in backbone.walk(backbone.begin({"x": x}))]

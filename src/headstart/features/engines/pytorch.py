@@ -10,6 +10,7 @@ from torch import Tensor
 from headstart.core.registry import register
 from headstart.features.engines.engine import Engine, EngineError, first_line
 from headstart.models.backbone import State
+from headstart.train.folding import SettledNorms
 from headstart.train.precision import autocast, choose_precision, format_name
 
 
@@ -20,12 +21,19 @@ from headstart.train.precision import autocast, choose_precision, format_name
     source="docs.pytorch.org, torch.inference_mode and torch.autocast",
 )
 class Torch(Engine):
-    """The network as it is."""
+    """The network as it is; in float32 convolutions do the work of the batch norms after them.
+
+    Not in shorter formats, where what they compute would be rounded at its largest: EfficientNet-Lite0's features in
+    bfloat16 then had a least cosine of .994 to those in float32, of .997 with the norms' own passes.
+    """
 
     name = "torch"
 
+    def prepare(self, state: State) -> None:
+        self._norms = SettledNorms(self.backbone if self.dtype == torch.float32 else None, self.prefix.deepest)
+
     def compute(self, state: State) -> Sequence[Tensor]:
-        with autocast(self.dtype, self.device):
+        with autocast(self.dtype, self.device), self._norms.used():
             return self.prefix(*state.values())
 
     @classmethod
