@@ -7,11 +7,13 @@ from functools import cache
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.core.errors import ModelError
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
+from headstart.models.backbone import InputSpec
 from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.vision import from_module
 
 # One of each way of building: plain chains, squeeze-excitation, norm-free, windows, relative positions, no class token,
 # attention pooling; the last ones under the names that people use.
@@ -259,3 +261,43 @@ def test_prepare_torchvision_is_safe_to_call_twice() -> None:
     import torchvision
 
     assert torchvision.transforms
+
+
+class Recurring(nn.Module):
+    """A stem, a block and its norm that are run several times, and an end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.block, self.norm = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8)
+        self.middle, self.end = nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 12, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for _ in range(3):
+            x = torch.relu(x + self.norm(self.block(x)))
+        return self.end(x + self.middle(x))
+
+
+@pytest.mark.parametrize("end", [None, "stem", "block", "middle"])
+def test_modules_that_are_called_several_times(end: str | None) -> None:
+    net = Recurring().eval()
+    net.norm.running_mean += 0.3
+    backbone = from_module(net, ["stem", "block", "middle", "end"], InputSpec(size=16, native_size=16))
+    begun = backbone.begin({"x": torch.rand(2, 3, 16, 16)})
+    stem = net.stem(begun["x"])
+    block = stem
+    for _ in range(3):
+        block = torch.relu(block + net.norm(net.block(block)))
+    # What follows a stage's last module is not seen, but where the chain begins: the norm's last call ends its stage.
+    before = torch.relu(stem + net.norm(net.block(stem)))
+    before = torch.relu(before + net.norm(net.block(before)))
+    middle = block + net.middle(block)
+    ends = {"stem": stem, "block": net.norm(net.block(before)), "middle": middle, "end": net.end(middle)}
+    if end:
+        backbone.end_at(end)
+    upto = list(ends)[: list(ends).index(end or "end") + 1]
+    assert list(backbone.stages) == upto
+    for name, state in backbone.walk(begun):
+        torch.testing.assert_close(state["x"], ends[name])
+    for name in upto:
+        torch.testing.assert_close(backbone.run(begun, upto=name)["x"], ends[name])

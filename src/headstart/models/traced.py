@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -117,12 +118,16 @@ class TracedBackbone(Backbone):
             if not runs or (_weighty([unit]) and _weighty(runs[-1]) and _group(runs[-1]) != unit.group):
                 runs.append([])
             runs[-1].append(unit)
+        runs = _joined(runs)
         also = [u for u in units if u not in called and u.name.startswith(tuple(self.native.tail))]
         stages: dict[str, Stage] = {}
+        self._calls: dict[str, int] = {}  # stage -> how often its last module is called
         for i, run in enumerate(runs):
             name = next((u.name for u in run if _weighty([u])), run[0].name)
             loose = _loose_parameters(self.net, units) if i == 0 else []
-            stages[name] = Stage([u.module for u in run], [], loose)
+            # What is called several times stands where it is called last.
+            stages[name] = Stage([u.module for i, u in enumerate(run) if u not in run[i + 1 :]], [], loose)
+            self._calls[name] = run.count(run[-1])
         if _weighty(also):
             stages[next(u.name for u in also if _weighty([u]))] = Stage([], [u.module for u in also])
         else:
@@ -160,6 +165,7 @@ class TracedBackbone(Backbone):
     def _run_opaque(self, x: Tensor, names: list[str]) -> list[tuple[str, Tensor]]:
         """Run the network natively, catching the outputs of stages, no further than the last stage named."""
         caught: dict[str, Tensor] = {}
+        calls: Counter[str] = Counter()
         handles = []
         order = list(self.stages)
         last = names[-1]
@@ -167,8 +173,10 @@ class TracedBackbone(Backbone):
 
         def catch(name: str, value: object) -> None:
             caught[name] = first_tensor(value)  # type: ignore[assignment]
+            calls[name] += 1
+            ended = name == last and (gate is not None or calls[name] == self._calls[name])
             # An exporter cannot follow the exception; what is run in vain there is left out of its graph.
-            if name == last and not torch.compiler.is_exporting():
+            if ended and not torch.compiler.is_exporting():
                 raise _Stop
 
         for name in names:
@@ -275,6 +283,20 @@ def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
 def _weighty(run: list[Unit]) -> bool:
     """Whether a run holds more than norms and biases; a stage of norms alone would be no stage worth freezing."""
     return any(p.dim() > 1 for u in run for p in u.module.parameters())
+
+
+def _joined(runs: list[list[Unit]]) -> list[list[Unit]]:
+    """Runs between two calls of one module made one: no stage can end before its modules are called for the last time.
+
+    >>> a, b, c = (Unit(name, nn.Identity(), name) for name in "abc")
+    >>> [[u.name for u in run] for run in _joined([[a], [b], [a], [c]])]
+    [['a', 'b', 'a'], ['c']]
+    """
+    joined: list[list[Unit]] = []
+    for run in runs:
+        first = next((i for i, earlier in enumerate(joined) if any(u in earlier for u in run)), len(joined))
+        joined[first:] = [[*(u for earlier in joined[first:] for u in earlier), *run]]
+    return joined
 
 
 def _group(run: list[Unit]) -> object | None:
