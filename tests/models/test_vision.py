@@ -287,6 +287,11 @@ def test_own_module_with_a_stage_list() -> None:
     assert list(backbone.net.state_dict()) == list(net.state_dict())
 
 
+def test_own_module_whose_channels_lack_a_mean() -> None:
+    with pytest.raises(ModelError, match=r"1 channel, but its mean 3 values(?s:.*)channels=1, mean="):
+        from_module(nn.Sequential(nn.Conv2d(1, 4, 3)), ["0"], InputSpec(channels=1, size=16, native_size=16))
+
+
 def test_own_module_with_a_wrong_name() -> None:
     with pytest.raises(ModelError, match=r"no submodule 'body\.c'(?s:.*)Near: body\.[ab]"):
         from_module(Own(), ["stem", "body.c"], InputSpec(size=32, native_size=32))

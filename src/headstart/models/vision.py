@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from headstart.core.errors import ModelError, near_names
 from headstart.core.seeding import derive
+from headstart.core.words import counted
 from headstart.models.backbone import InputSpec, Provenance
 from headstart.models.from_transformers import open_transformers
 from headstart.models.hub import hub_answers, is_cached, is_hub_error, out_of_reach
@@ -326,8 +327,14 @@ def from_module(
     Raises
     ------
     ModelError
-        When a name is no submodule.
+        When a name is no submodule, or mean and deviation are not given for every channel.
     """
+    if not len(spec.mean) == len(spec.std) == spec.channels:
+        raise ModelError(
+            f"The input has {counted(spec.channels, 'channel')}, but its mean {counted(len(spec.mean), 'value')} and its "
+            f"deviation {len(spec.std)}.",
+            "Give InputSpec(channels=1, mean=(0.5,), std=(0.25,), ...) a value for each channel.",
+        )
     names = dict(net.named_modules())
     for stage in stages:
         if stage not in names:
