@@ -331,8 +331,8 @@ def from_module(
     """
     if not len(spec.mean) == len(spec.std) == spec.channels:
         raise ModelError(
-            f"The input has {counted(spec.channels, 'channel')}, but its mean {counted(len(spec.mean), 'value')} and its "
-            f"deviation {len(spec.std)}.",
+            f"The input has {counted(spec.channels, 'channel')}, but its mean {counted(len(spec.mean), 'value')} "
+            f"and its deviation {len(spec.std)}.",
             "Give InputSpec(channels=1, mean=(0.5,), std=(0.25,), ...) a value for each channel.",
         )
     names = dict(net.named_modules())
