@@ -17,15 +17,13 @@ import numpy as np
 import torch
 
 from headstart.core.progress import progress
-from headstart.core.seeding import derive
-from headstart.data.augment import POLICIES, Augmentation
 from headstart.data.schema import missing
-from headstart.features.probe import class_weights, fit_probe, label_scale
+from headstart.features.probe import class_weights, label_scale
 from headstart.finetune import Situation, make_strategy
 from headstart.finetune.reinit import reinitialise
 from headstart.finetune.supervised import Loss, Supervised
 from headstart.models.backbone import Backbone
-from headstart.models.model import Head, Model
+from headstart.models.model import Model
 from headstart.pretrain import pretraining_objective, unlabelled
 from headstart.store.runfolder import JsonLines
 from headstart.store.tensors import load_tree, save_tree
@@ -43,13 +41,11 @@ from headstart.verbs.job import Job
 from headstart.verbs.judging import Judge, judged_rarely, latest_of_the_best
 from headstart.verbs.overfitting import overfitting
 from headstart.verbs.prefix import with_kept_prefix
+from headstart.verbs.start import augmentation_of, build_model, chosen_options, probe_without, stage_sizes
 
 T = TypeVar("T")
 
 FOLDS_OF_FEW = 2
-
-LEAST_SCALE = 0.1
-"""Least unit of a feature in front of a head, of the root mean square of all."""
 
 
 @dataclass
@@ -80,68 +76,6 @@ class Candidate:
     notes: list[str]
     arm: Arm
     mirror: bool
-
-
-def build_model(job: Job, start: FrozenProbe, head: str, fold: int | None = None) -> Model:
-    """A fresh network that ends at the probe's place, with the probe's solution or a random one as its head."""
-    backbone = job.open(start.size, end_at=start.stage)
-    return Model(backbone, {job.task.name: make_head(job, start, head, fold)}, start.grid).to(job.device)
-
-
-def make_head(job: Job, start: FrozenProbe, head: str, fold: int | None = None) -> Head:
-    """The probe's solution ("probe"), or one of its kind with small random weights ("random")."""
-    probe = start.probe
-    made = Head(len(probe.mean), job.task.outputs)
-    shift, spread = label_scale(job.task, job.labels("train"))
-    made.shift.fill_(shift)
-    made.spread.fill_(spread)
-    # A feature that hardly varies before training would be blown up as soon as it moves: it gets a larger unit, and
-    # its weights with it, so that the head computes the same.
-    scale = probe.scale.clamp(min=LEAST_SCALE * float(probe.scale.square().mean().sqrt()))
-    made.load_probe(probe.weight * (scale / probe.scale), probe.bias, probe.mean, scale)
-    if head == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(job.options.seed, "head", fold))
-            torch.nn.init.normal_(made.linear.weight, std=0.01)
-            torch.nn.init.zeros_(made.linear.bias)
-    return made
-
-
-def augmentation_of(job: Job, mirror: bool) -> Augmentation | None:
-    """The policy asked for; "auto" is strong where data are few, else light. None is no augmentation."""
-    name = job.options.augment
-    if name == "auto":
-        name = "strong" if job.few else "light"
-    if name == "none":
-        return None
-    return replace(POLICIES[name], flip=0.5 if mirror else 0.0)
-
-
-def chosen_options(job: Job) -> dict[str, Any]:
-    """The user's options that override a strategy's defaults, under the strategies' names."""
-    o = job.options
-    return {
-        "lr": None if isinstance(o.lr, str) else o.lr,
-        "layer_decay": o.layer_decay,
-        "epochs": o.epochs,
-        "batch_size": None if o.batch_size == "auto" else o.batch_size,
-        "accumulate": o.accumulate,
-        "schedule": None if o.schedule == "auto" else o.schedule,
-        "warmup": o.warmup,
-        "weight_decay": o.weight_decay,
-        "clip": o.clip,
-        "bn": None if o.bn == "auto" else o.bn,
-        "ema": 0.0 if o.ema is False else None,
-        "patience": o.patience,
-        "last_k": o.last_k,
-        "reinit": o.reinit,
-        "label_smoothing": o.label_smoothing,
-    }
-
-
-def stage_sizes(backbone: Backbone) -> dict[str, int]:
-    """Stage -> number of its parameters."""
-    return {name: sum(p.numel() for p in parameters) for name, parameters in backbone.stage_parameters().items()}
 
 
 @dataclass(frozen=True)
@@ -299,19 +233,6 @@ def _prepare(job: Job, strategy: Strategy, start: FrozenProbe, mirror: bool, fol
         model.backbone.augmentations = {"train": augmentation}
         return model, "train"
     return model, "plain"
-
-
-def probe_without(job: Job, start: FrozenProbe, fold: int) -> Any:
-    """The probe fitted without one half: a head must not have seen what it is judged on."""
-    place = (start.stage, start.grid)
-    x = job.features(start.size, "train", [place])[place]
-    inside = (job.halves != fold).numpy()
-    labels = job.labels("train")[inside]
-    weights = class_weights(job.task, labels) if job.balanced else None
-    none = torch.full((int(inside.sum()),), -1, dtype=torch.long)
-    return fit_probe(
-        x[torch.as_tensor(inside)], labels, job.task, job.metric.name, none, weights, [start.probe.strength]
-    )
 
 
 def _run(

@@ -18,9 +18,9 @@ from headstart.models.backbone import Backbone, State
 from headstart.store.runfolder import RunFolder
 from headstart.train.phase import Phase
 from headstart.train.precision import autocast
-from headstart.verbs.candidates import chosen_options, stage_sizes
 from headstart.verbs.job import Job, open_job
 from headstart.verbs.options import make_options
+from headstart.verbs.start import chosen_options, stage_sizes
 
 MOMENT = 0.3
 """Seconds that a speed is measured for."""

@@ -26,7 +26,7 @@ from headstart.data.load import named_sources
 from headstart.models.backbone import Backbone
 from headstart.store.atomic import write_json
 from headstart.store.runfolder import RunFolder
-from headstart.verbs.candidates import build_model, load_candidate
+from headstart.verbs.candidates import load_candidate
 from headstart.verbs.choosing import blends, choose, make_choices, row_of, row_of_baseline
 from headstart.verbs.estimate import announce
 from headstart.verbs.fallback import fall_back, held_out_baselines
@@ -39,6 +39,7 @@ from headstart.verbs.report import report
 from headstart.verbs.run import Run
 from headstart.verbs.running import absolute, interruptible, named_paths, tidy
 from headstart.verbs.scratch import run_scratch
+from headstart.verbs.start import build_model
 from headstart.verbs.tasks import fit_tasks
 from headstart.verbs.tasks.check import check_absent, check_one
 from headstart.verbs.tuned_curve import tuned_curve

@@ -9,12 +9,12 @@ import numpy as np
 from headstart.models.bundle import load_bundle
 from headstart.models.model import Model
 from headstart.train.inference import outputs
-from headstart.verbs.candidates import build_model
 from headstart.verbs.evaluation import calibrated
 from headstart.verbs.fallback import constant_model
 from headstart.verbs.job import Job
 from headstart.verbs.mixture import constant_outputs
 from headstart.verbs.showing import Judged
+from headstart.verbs.start import build_model
 
 if TYPE_CHECKING:
     from headstart.verbs.writing import Result

@@ -13,9 +13,9 @@ from headstart.models.bundle import load_bundle
 from headstart.models.model import Model
 from headstart.store.tensors import load_tree, save_tree
 from headstart.train.inference import outputs
-from headstart.verbs.candidates import build_model
 from headstart.verbs.domain.pair import TARGET, Pair
 from headstart.verbs.frozen import FrozenProbe
+from headstart.verbs.start import build_model
 
 
 @dataclass

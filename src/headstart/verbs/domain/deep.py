@@ -27,12 +27,12 @@ from headstart.train.batch import Batch
 from headstart.train.loop import Score, Settings, Trainer, Work
 from headstart.train.phase import Phase
 from headstart.train.trial import faster_precision
-from headstart.verbs.candidates import augmentation_of, build_model, chosen_options, stage_sizes
 from headstart.verbs.domain.attempt import Attempt, blank_model, keep_model, load_model, on_both
 from headstart.verbs.domain.pair import TARGET, Pair
 from headstart.verbs.domain.scoring import evidence
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.job import SPEED
+from headstart.verbs.start import augmentation_of, build_model, chosen_options, stage_sizes
 
 SOURCE_NETWORK, STATISTICS = "source-network", "adabn"
 """The network trained on the source alone, which every method starts from; the same with the target's statistics."""

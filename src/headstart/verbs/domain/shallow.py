@@ -19,11 +19,11 @@ from headstart.core.errors import DataError
 from headstart.core.seeding import derive
 from headstart.features.probe import Probe, fit_probe
 from headstart.models.model import Model
-from headstart.verbs.candidates import build_model
 from headstart.verbs.domain.attempt import Attempt, Seen, keep_model
 from headstart.verbs.domain.pair import TARGET, Pair
 from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.job import Job
+from headstart.verbs.start import build_model
 
 SOURCE_ONLY = "source-only"
 FOLDS = 5

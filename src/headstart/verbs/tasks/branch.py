@@ -18,8 +18,8 @@ from headstart.multitask import make_architecture
 from headstart.multitask.architectures import HARD
 from headstart.multitask.architectures.branching import MIDDLE, chosen_cut
 from headstart.store.tensors import load_tree
-from headstart.verbs.candidates import make_head, probe_without
 from headstart.verbs.job import Job
+from headstart.verbs.start import make_head, probe_without
 from headstart.verbs.tasks.model import NAME, prefix_tensors, weights_of
 from headstart.verbs.tasks.recipe import Recipe, Trained
 from headstart.verbs.tasks.rule import metric_value

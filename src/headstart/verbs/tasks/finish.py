@@ -15,11 +15,12 @@ from headstart.models.bundle import Bundle, save_bundle
 from headstart.models.model import Model
 from headstart.store.atomic import replacing
 from headstart.train.inference import outputs
-from headstart.verbs.candidates import build_model, load_candidate
+from headstart.verbs.candidates import load_candidate
 from headstart.verbs.evaluation import calibrated, prediction_rows
 from headstart.verbs.job import Job
 from headstart.verbs.mixture import temperature_of
 from headstart.verbs.report import report
+from headstart.verbs.start import build_model
 from headstart.verbs.tasks.branch import Branch, held_out, load_branch, with_branches
 from headstart.verbs.tasks.model import load_shared
 from headstart.verbs.tasks.recipe import Trained

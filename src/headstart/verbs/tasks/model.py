@@ -19,8 +19,8 @@ from headstart.multitask.balancing import Balancer
 from headstart.multitask.update import Where
 from headstart.store.tensors import load_tree
 from headstart.train.phase import Phase, Strategy
-from headstart.verbs.candidates import make_head, probe_without
 from headstart.verbs.job import Job
+from headstart.verbs.start import make_head, probe_without
 from headstart.verbs.tasks.starts import Start
 from headstart.verbs.tasks.view import TaskJob
 

@@ -29,18 +29,12 @@ from headstart.train.phase import Phase, Strategy
 from headstart.train.steady import steadier
 from headstart.train.trial import faster_precision
 from headstart.train.update import OneBackward
-from headstart.verbs.candidates import (
-    FOLDS_OF_FEW,
-    augmentation_of,
-    chosen_options,
-    loss_of,
-    scaled,
-    stage_sizes,
-)
+from headstart.verbs.candidates import FOLDS_OF_FEW, loss_of, scaled
 from headstart.verbs.interpolation import HALF, SHARES, in_between, interpolate, interpolates, snapshot
 from headstart.verbs.job import Job
 from headstart.verbs.judging import judged_rarely
 from headstart.verbs.prefix import with_kept_prefix
+from headstart.verbs.start import augmentation_of, chosen_options, stage_sizes
 from headstart.verbs.tasks.judge import TasksJudge, fold_answers, latest_of_the_best, value_of
 from headstart.verbs.tasks.model import prefix_tensors, update_of, weights_of, with_sharing
 from headstart.verbs.tasks.recipe import Recipe, Trained
