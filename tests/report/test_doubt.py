@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headstart.report.schema import Report
+from headstart.report.schema.report import Report
 from headstart.report.sections.doubt import doubts
 
 

@@ -15,7 +15,8 @@ from headstart.report.figures.regression import predicted_against_true, residual
 from headstart.report.figures.reliability import reliability
 from headstart.report.figures.scatter import feature_maps, numeric_maps
 from headstart.report.history import Curve, Rates
-from headstart.report.schema import Bin, Estimate
+from headstart.report.schema.answers import Bin
+from headstart.report.schema.part import Estimate
 from headstart.report.words import metric_words
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headstart.report.figures.tradeoff import tradeoff_figure
-from headstart.report.schema import Tradeoff
+from headstart.report.schema.tasks import Tradeoff
 from headstart.report.words import MetricWords, metric_words
 
 SVG = "{http://www.w3.org/2000/svg}"

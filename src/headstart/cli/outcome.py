@@ -129,7 +129,7 @@ def _more_labels(curve: Mapping[str, Any] | None) -> str:
     """What more labels would be worth to the probe; "" where nothing is known of it."""
     if not curve or not curve.get("gains"):
         return ""
-    from headstart.report.schema import Gain
+    from headstart.report.schema.evidence import Gain
     from headstart.report.sections.curve import gain_text
     from headstart.report.words import metric_words
 

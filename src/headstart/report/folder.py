@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from headstart.core.errors import StoreError
-from headstart.report.schema import SCHEMA, Report
+from headstart.report.schema.report import SCHEMA, Report
 
 TRACES = ("config.yaml", "data.json", "metrics.jsonl")
 

@@ -7,7 +7,7 @@ import math
 import unicodedata
 from typing import Any
 
-from headstart.report.schema import Estimate
+from headstart.report.schema.part import Estimate
 
 NONE = "–"
 

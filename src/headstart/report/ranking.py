@@ -11,7 +11,7 @@ from headstart.report.figures.intervals import intervals
 from headstart.report.formats import count, estimate, interval, number
 from headstart.report.pictures import Album
 from headstart.report.render import whole_page
-from headstart.report.schema import Estimate, Remark
+from headstart.report.schema.part import Estimate, Remark
 from headstart.report.sections.section import Section
 from headstart.report.words import metric_words
 

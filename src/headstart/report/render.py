@@ -12,7 +12,7 @@ from markupsafe import Markup
 from headstart.report.folder import RunFolder, read_run_folder
 from headstart.report.formats import clean
 from headstart.report.pictures import Album
-from headstart.report.schema import Remark
+from headstart.report.schema.part import Remark
 from headstart.report.sections.adaptation import adaptation_headline, adaptation_sections
 from headstart.report.sections.choice import choice
 from headstart.report.sections.confidence import confidence

@@ -7,7 +7,7 @@ from typing import Any
 from headstart.report.figures.sparkline import sparkline
 from headstart.report.formats import clean
 from headstart.report.pictures import Album
-from headstart.report.schema import Shown
+from headstart.report.schema.given import Shown
 
 MOST_TEXT = 600
 """Characters that stand on the page at once; the rest unfolds."""

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from headstart.report.figures.palette import BLUE, GREY, INK, MUTED, SURFACE
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
 from headstart.report.formats import clean, estimate, interval
-from headstart.report.schema import Estimate
+from headstart.report.schema.part import Estimate
 from headstart.report.words import MetricWords
 
 

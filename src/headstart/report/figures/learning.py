@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from headstart.report.figures.palette import BLUE, GREY, ORANGE
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
 from headstart.report.formats import count
-from headstart.report.schema import LearningCurve
+from headstart.report.schema.evidence import LearningCurve
 
 
 def learning_figure(curve: LearningCurve, higher_is_better: bool, title: str, name: str) -> Markup:

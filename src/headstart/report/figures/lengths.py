@@ -8,7 +8,7 @@ from markupsafe import Markup
 from headstart.report.figures.palette import BLUE, INK, VERMILLION
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
 from headstart.report.formats import count
-from headstart.report.schema import Lengths
+from headstart.report.schema.given import Lengths
 
 
 def length_histogram(lengths: Lengths, name: str) -> Markup:

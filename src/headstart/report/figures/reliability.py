@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from headstart.report.figures.palette import BLUE, MUTED, SURFACE
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
 from headstart.report.formats import percent
-from headstart.report.schema import Bin
+from headstart.report.schema.answers import Bin
 
 
 def reliability(bins: Sequence[Bin], name: str) -> Markup:

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 
 from headstart.report.figures.palette import GREY, QUALITATIVE
 from headstart.report.formats import clean, number
-from headstart.report.schema import Curve
+from headstart.report.schema.given import Curve
 
 WIDTH, HEIGHT, MOST_CHANNELS = 220, 96, 8
 

@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from headstart.report.figures.palette import BLUE, GREEN, MUTED, ORANGE
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
 from headstart.report.formats import clean, number
-from headstart.report.schema import Tradeoff, TradeoffPoint
+from headstart.report.schema.tasks import Tradeoff, TradeoffPoint
 from headstart.report.words import MetricWords
 
 OFFSETS = (

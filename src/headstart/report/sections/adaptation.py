@@ -15,7 +15,9 @@ from headstart.report.folder import RunFolder
 from headstart.report.formats import count, duration, estimate, interval, number, percent, short_count
 from headstart.report.pictures import Album
 from headstart.report.sample import shown
-from headstart.report.schema import Bin, Estimate, Shown
+from headstart.report.schema.answers import Bin
+from headstart.report.schema.given import Shown
+from headstart.report.schema.part import Estimate
 from headstart.report.sections.adaptation_seeds import adaptation_seeds
 from headstart.report.sections.facts import cost, provenance, reproduction, usage
 from headstart.report.sections.remarks import remarks

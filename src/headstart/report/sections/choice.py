@@ -9,7 +9,9 @@ from matplotlib.colors import to_hex
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import clean, count, duration, estimate, interval, number, percent, setting
-from headstart.report.schema import DataPart, Report, Screen, ScreenRow
+from headstart.report.schema.evidence import Screen, ScreenRow
+from headstart.report.schema.given import DataPart
+from headstart.report.schema.report import Report
 from headstart.report.sections.section import Section
 from headstart.report.words import STRATEGIES, inputs_name, metric_words
 

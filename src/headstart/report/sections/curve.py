@@ -5,7 +5,7 @@ from __future__ import annotations
 from headstart.report.figures.learning import learning_figure
 from headstart.report.folder import RunFolder
 from headstart.report.formats import count
-from headstart.report.schema import Gain
+from headstart.report.schema.evidence import Gain
 from headstart.report.sections.section import Section
 from headstart.report.words import metric_words
 

@@ -9,7 +9,8 @@ from headstart.report.folder import RunFolder
 from headstart.report.formats import count, label_text, number, percent
 from headstart.report.pictures import Album
 from headstart.report.sample import shown
-from headstart.report.schema import Lengths, Report
+from headstart.report.schema.given import Lengths
+from headstart.report.schema.report import Report
 from headstart.report.sections.section import Section
 from headstart.report.words import PARTS, inputs_name
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from headstart.report.formats import clean, count, number, percent
-from headstart.report.schema import Estimate, Report
+from headstart.report.schema.part import Estimate
+from headstart.report.schema.report import Report
 from headstart.report.words import inside, metric_words
 
 FEW = {"macro_f1": 500}

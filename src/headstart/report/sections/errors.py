@@ -11,7 +11,7 @@ from headstart.report.folder import RunFolder
 from headstart.report.formats import count, label_text, number, percent
 from headstart.report.pictures import Album
 from headstart.report.sample import shown
-from headstart.report.schema import Report
+from headstart.report.schema.report import Report
 from headstart.report.sections.section import Section
 
 MOST_WORST = 24

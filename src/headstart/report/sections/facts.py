@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import clean, count, duration, memory, percent, setting
-from headstart.report.schema import Vocabulary
+from headstart.report.schema.given import Vocabulary
 from headstart.report.sections.section import Section
 
 

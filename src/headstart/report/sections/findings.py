@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headstart.report.folder import RunFolder
-from headstart.report.schema import FindingRow
+from headstart.report.schema.evidence import FindingRow
 from headstart.report.sections.section import Section
 
 SHOWN = 12

@@ -6,7 +6,9 @@ from typing import Any
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import count, duration, estimate, interval, number, short_count
-from headstart.report.schema import Estimate, ModelPart, Report
+from headstart.report.schema.given import ModelPart
+from headstart.report.schema.part import Estimate
+from headstart.report.schema.report import Report
 from headstart.report.words import (
     STATUSES,
     STRATEGIES,

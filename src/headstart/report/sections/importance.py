@@ -10,7 +10,8 @@ from headstart.report.figures.sparkline import sparkline
 from headstart.report.folder import RunFolder
 from headstart.report.formats import clean, label_text, percent
 from headstart.report.pictures import Album
-from headstart.report.schema import Importance, Report, TokenValue
+from headstart.report.schema.answers import Importance, TokenValue
+from headstart.report.schema.report import Report
 from headstart.report.sections.section import Section
 
 WIDE, HIGH = 520, 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from headstart.report.folder import RunFolder
-from headstart.report.schema import Remark
+from headstart.report.schema.part import Remark
 from headstart.report.sections.section import Section
 
 

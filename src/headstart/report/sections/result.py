@@ -7,7 +7,8 @@ from typing import Any
 from headstart.report.figures.intervals import intervals
 from headstart.report.folder import RunFolder
 from headstart.report.formats import estimate, interval
-from headstart.report.schema import Estimate, Report
+from headstart.report.schema.part import Estimate
+from headstart.report.schema.report import Report
 from headstart.report.sections.doubt import doubts
 from headstart.report.sections.section import Section
 from headstart.report.words import BASELINE_MEANINGS, BASELINES, PARTS, baseline_title, metric_words

@@ -6,7 +6,8 @@ from typing import Any
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import NONE, duration, number, percent
-from headstart.report.schema import OverSeeds, Report, SeedGap, Spread
+from headstart.report.schema.report import Report
+from headstart.report.schema.runs import OverSeeds, SeedGap, Spread
 from headstart.report.sections.section import Section
 from headstart.report.words import PARTS, MetricWords, baseline_title, metric_words
 

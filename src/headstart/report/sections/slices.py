@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headstart.report.folder import RunFolder
 from headstart.report.formats import count, number, percent
-from headstart.report.schema import Estimate
+from headstart.report.schema.part import Estimate
 from headstart.report.sections.section import Section
 
 

@@ -9,7 +9,8 @@ from headstart.report.figures.palette import GREEN, GREY, VERMILLION
 from headstart.report.figures.tradeoff import tradeoff_figure
 from headstart.report.folder import RunFolder
 from headstart.report.formats import NONE, count, duration, estimate, interval, number, short_count
-from headstart.report.schema import CosineRow, Estimate, TaskRow, Tradeoff
+from headstart.report.schema.part import Estimate
+from headstart.report.schema.tasks import CosineRow, TaskRow, Tradeoff
 from headstart.report.sections.section import Section
 from headstart.report.words import PARTS, STATUSES, UNFINISHED, inputs_name, metric_words
 
