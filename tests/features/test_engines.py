@@ -16,7 +16,7 @@ from headstart.core.registry import names
 from headstart.data import load_data
 from headstart.data.dataset import Dataset
 from headstart.features.engines import Candidate, Engine, EngineError, Engines, OnnxRuntime, OpenVino, Torch
-from headstart.features.engines.choose import LEAST_COSINE, least_cosine, middle_batch, probe_differs
+from headstart.features.engines.choose import LEAST_COSINE, least_cosine
 from headstart.features.engines.openvino import rows_at_once
 from headstart.features.extract import extract
 from headstart.models import TracedBackbone, Wanted, open_vision, parse_reference
@@ -174,6 +174,25 @@ def test_the_fastest_that_agrees_is_taken(data: Dataset, pretended: type[Pretend
 def test_a_slower_one_is_not(data: Dataset, pretended: type[Pretended]) -> None:
     pretended.seconds = {"torch": 1.0, "openvino": 1.5}  # type: ignore[attr-defined]
     assert chosen(data, Engines("auto")).name == "torch"
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(0.95, torch.float32), (0.85, torch.bfloat16)])
+def test_a_shorter_format_must_be_clearly_faster(
+    seconds: float, taken: torch.dtype, data: Dataset, pretended: type[Pretended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = torch.float32, torch.bfloat16
+    monkeypatch.setattr(Torch, "formats", classmethod(lambda cls, device: both))
+    real = Engines._time
+
+    def timed(self: Engines, candidate: Candidate, *rest: object) -> tuple[dict[tuple[str, int], Tensor], float]:
+        made, usual = real(self, candidate, *rest)  # type: ignore[arg-type]
+        return made, seconds if candidate.dtype == torch.bfloat16 else usual
+
+    monkeypatch.setattr(Engines, "_time", timed)
+    pretended.seconds = {"torch": 1.0, "openvino": 2.0}  # type: ignore[attr-defined]
+    engines = Engines("auto")
+    assert chosen(data, engines) == Candidate("torch", taken)
+    assert "not used" not in engines.notes[0]
 
 
 def test_one_that_disagrees_is_not_and_it_says_so(data: Dataset, pretended: type[Pretended]) -> None:
@@ -348,15 +367,6 @@ def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
     assert Engines("auto")._candidates(opened(), torch.device("cpu"))[0].name == "torch"
 
 
-def test_a_probe_tells_features_apart() -> None:
-    r = torch.Generator().manual_seed(0)
-    labels = torch.arange(40) % 2
-    x = torch.randn(40, 3, generator=r) + 4 * labels[:, None]
-    assert not probe_differs(x, x + 0.01 * torch.randn(40, 3, generator=r), labels)
-    assert probe_differs(x, torch.randn(40, 3, generator=r), labels)
-    assert not probe_differs(x, torch.randn(40, 3, generator=r), torch.full((40,), -1))
-
-
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -378,18 +388,3 @@ def test_batches_shrink_where_memory_does_not_suffice(data: Dataset, monkeypatch
     made = extract(backbone, reader, "a", PLACES)
     assert sizes[0] == N
     assert all(torch.allclose(made[p], truth[p], atol=1e-5) for p in PLACES)
-
-
-# -- small parts -----------------------------------------------------------------------------------------------------
-
-
-def test_least_cosine_minds_zeros_and_nans() -> None:
-    assert least_cosine(torch.zeros(2, 3), torch.zeros(2, 3)) == 1.0
-    assert least_cosine(torch.ones(2, 3), torch.full((2, 3), torch.nan)) == -1.0
-    assert least_cosine(torch.ones(1, 3), -torch.ones(1, 3)) == pytest.approx(-1.0)
-
-
-def test_the_middle_batch_has_middle_lengths() -> None:
-    assert sorted(middle_batch(np.array([9, 1, 5, 4, 8, 2]), 6, 2)) == [2, 3]
-    assert middle_batch(None, 10, 3).tolist() == [0, 4, 9]
-    assert middle_batch(None, 2, 64).tolist() == [0, 1]

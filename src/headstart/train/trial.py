@@ -18,15 +18,12 @@ from headstart.train.batch import Terms
 from headstart.train.loop import Settings, Work
 from headstart.train.modes import make_optimizer, parameter_groups, set_train_mode
 from headstart.train.objective import Context, Objective, all_feeds, joint_losses
-from headstart.train.precision import autocast, norms_in_float32
+from headstart.train.precision import CLEARLY, autocast, norms_in_float32
 from headstart.train.reader import Reader
 from headstart.train.update import Step
 
 TRIED = 3
 """Steps in each number format; the fastest counts, so the first may warm up."""
-
-CLEARLY = 1.1
-"""How many times faster a format must be than float32 to be worth its rounding."""
 
 
 def trial(
