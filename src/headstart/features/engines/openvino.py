@@ -37,7 +37,7 @@ class OpenVino(Engine):
     """The network converted by OpenVINO's own front end."""
 
     name = "openvino"
-    pays_from = 3.0  # trying it takes about a second, and CNNs and Transformers ran 1.6 to 2.7 times as fast in it
+    pays_from = 3.0  # trying it takes about a second, and CNNs and Transformers ran 1.2 to 2.7 times as fast in it
     begins = True
 
     @classmethod
