@@ -126,7 +126,7 @@ class TracedBackbone(Backbone):
             name = next((u.name for u in run if _weighty([u])), run[0].name)
             loose = _loose_parameters(self.net, units) if i == 0 else []
             # What is called several times stands where it is called last.
-            stages[name] = Stage([u.module for i, u in enumerate(run) if u not in run[i + 1 :]], [], loose)
+            stages[name] = Stage([u.module for n, u in enumerate(run, 1) if u not in run[n:]], [], loose)
             self._calls[name] = run.count(run[-1])
         if _weighty(also):
             stages[next(u.name for u in also if _weighty([u]))] = Stage([], [u.module for u in also])

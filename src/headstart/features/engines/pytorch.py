@@ -23,8 +23,8 @@ from headstart.train.precision import autocast, choose_precision, format_name
 class Torch(Engine):
     """The network as it is; in float32 convolutions do the work of the batch norms after them.
 
-    Not in shorter formats, which lose more that way: EfficientNet-Lite0's features in bfloat16 had a least cosine of
-    .994 to those in float32, and of .997 with the norms' own passes.
+    Not in shorter formats, which lose more that way: in a trial on 64 digits, EfficientNet-Lite0's features in bfloat16
+    had a least cosine of .994 to those in float32, and of .997 with the norms' own passes.
     """
 
     name = "torch"

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Part(BaseModel):
+    """Something that a report holds; keys that are not known are ignored."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
 
