@@ -20,6 +20,7 @@ from headstart.core.progress import progress
 from headstart.core.seeding import derive
 from headstart.models.model import Model
 from headstart.store.tensors import load_tree, save_tree
+from headstart.train.attention import attention_in_parts
 from headstart.train.averaging import restore
 from headstart.train.batch import Batch, Feed, Terms
 from headstart.train.folding import folded_norms
@@ -168,7 +169,7 @@ class Trainer:
 
         def terms(i: int, only: frozenset[str] | None) -> Terms:
             batches = {name: self._carried(state.feeds[name], batch) for name, batch in micro[i].items()}
-            with autocast(settings.dtype, settings.device):
+            with autocast(settings.dtype, settings.device), attention_in_parts(self.model.backbone, settings.device):
                 return joint_losses(work.objectives, self.model, batches, self.ctx, only)
 
         step = Step(self.model, terms, [s / sum(sizes) for s in sizes], state.optimizer, work.phase.clip, clock)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from headstart.models.model import Model
+from headstart.train.attention import attention_in_parts
 from headstart.train.averaging import restore
 from headstart.train.batch import Terms
 from headstart.train.loop import Settings, Work
@@ -56,7 +57,7 @@ def trial(
             batches = {name: next(islice(s, 1)).to(settings.device) for name, s in streams.items()}
 
             def terms(_: int, only: frozenset[str] | None, batches: dict = batches) -> Terms:
-                with autocast(settings.dtype, settings.device):
+                with autocast(settings.dtype, settings.device), attention_in_parts(model.backbone, settings.device):
                     return joint_losses(work.objectives, model, batches, ctx, only)
 
             start = time.perf_counter()

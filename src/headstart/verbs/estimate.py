@@ -16,6 +16,7 @@ from headstart.finetune import Situation, make_strategy
 from headstart.finetune.reinit import check_reinit
 from headstart.models.backbone import Backbone, State
 from headstart.store.runfolder import RunFolder
+from headstart.train.attention import attention_in_parts
 from headstart.train.phase import Phase
 from headstart.train.precision import autocast
 from headstart.verbs.job import Job, open_job
@@ -195,7 +196,7 @@ def begun(job: Job, backbone: Backbone) -> tuple[State, int]:
 def _rate(job: Job, backbone: Backbone, x: State, batch: int, train: bool, dtype: torch.dtype) -> float:
     done, start = 0, None
     while start is None or time.monotonic() - start < MOMENT:
-        with torch.set_grad_enabled(train), autocast(dtype, job.device):
+        with torch.set_grad_enabled(train), autocast(dtype, job.device), attention_in_parts(backbone, job.device):
             out = backbone.pool(backbone.run(x))
             if train:
                 out.sum().backward()

@@ -19,6 +19,7 @@ from headstart.features.cache import limit
 from headstart.models.backbone import Backbone
 from headstart.models.model import Model
 from headstart.multitask.architectures import Architecture
+from headstart.train.attention import attention_in_parts
 from headstart.train.phase import Phase, Strategy
 from headstart.train.precision import autocast
 from headstart.train.reader import Reader
@@ -212,7 +213,7 @@ def measure(job: Job, model: Model, reader: Reader, phase: Phase, cut: str) -> C
         state = {k: v.detach() for k, v in backbone.run(begun, upto=cut).items()}
 
     def rest() -> None:
-        with torch.enable_grad(), autocast(job.training_dtype, job.device):
+        with torch.enable_grad(), autocast(job.training_dtype, job.device), attention_in_parts(backbone, job.device):
             features = backbone.pool(backbone.run(state, after=cut), model.grid)
             loss = sum(head(features).float().square().mean() for head in model.heads)
         loss.backward()
