@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -91,19 +93,54 @@ def test_with_dropout_it_is_the_formula(shape: tuple[int, ...], calls: list) -> 
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 1 / 3])
-def test_as_many_are_dropped_as_asked_and_independently(p: float) -> None:
+def drop_by_attention(p: float) -> Tensor:
     b, h, n = 8, 4, 50
     q, k = (torch.zeros(b, h, n, 4, requires_grad=True) for _ in range(2))
     hot = torch.eye(n).expand(b, h, n, n)
+    return n * F.scaled_dot_product_attention(q, k, hot, dropout_p=p)
+
+
+def drop_by_layer(p: float) -> Tensor:
+    return torch.nn.Dropout(p)(torch.ones(300, 267, requires_grad=True))
+
+
+@pytest.mark.parametrize("drop", [drop_by_attention, drop_by_layer])
+@pytest.mark.parametrize("p", [0.1, 0.5, 1 / 3])
+def test_as_many_are_dropped_as_asked_and_independently(p: float, drop: Callable[[float], Tensor]) -> None:
     torch.manual_seed(0)
     with attention_in_parts(Backbone(), torch.device("cpu")):
-        gone = (F.scaled_dot_product_attention(q, k, hot, dropout_p=p) == 0).double()
+        out = drop(p).detach().double()
+    gone = (out == 0).double()
+    torch.testing.assert_close(out, (1 - gone) / (1 - p), rtol=1e-4, atol=1e-4)
     count = gone.numel()
     assert abs(float(gone.mean()) - p) < 4 * (p * (1 - p) / count) ** 0.5
     flat = gone.flatten() - gone.mean()
-    for lag in (1, 2, 3, 4, n, n * n):  # neighbours share a draw of 64 bits
+    for lag in (1, 2, 3, 4, 50, 2500):  # neighbours share a draw of 64 bits
         assert abs(float((flat[lag:] * flat[:-lag]).mean())) < 4 * p * (1 - p) / count**0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_drop_the_same_backwards(dtype: torch.dtype) -> None:
+    x = torch.randn(7, 5, 3, dtype=dtype).transpose(0, 2).requires_grad_()
+    with attention_in_parts(Backbone(), torch.device("cpu")):
+        out = torch.nn.Dropout(0.25)(x)
+    assert out.dtype == dtype
+    (factors,) = torch.autograd.grad(out.sum(), x)
+    assert set(factors.unique().tolist()) == {0.0, float(torch.tensor(4 / 3, dtype=dtype))}
+    assert torch.equal(out, x * factors)
+
+
+@pytest.mark.parametrize("case", ["evaluated", "all", "none", "no gradient", "in place"])
+def test_dropout_that_is_left_to_pytorch(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_kept", lambda *_: pytest.fail("drawn here"))
+    layer = torch.nn.Dropout({"all": 1.0, "none": 0.0}.get(case, 0.4), inplace=case == "in place")
+    layer.train(case != "evaluated")
+    x = torch.randn(50, requires_grad=case != "no gradient")
+    torch.manual_seed(0)
+    with attention_in_parts(Backbone(), torch.device("cpu")):
+        out = layer(x * 1)
+    torch.manual_seed(0)
+    assert torch.equal(out, layer(x * 1))
 
 
 def test_what_comes_out_is_right_on_average() -> None:

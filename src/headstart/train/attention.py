@@ -3,7 +3,8 @@
 PyTorch computes attention with dropout on a processor over the whole batch at once and in float32, whatever the format
 of training; its kernel for attention without dropout is slow backwards in bfloat16. Here the weights of some samples
 are made, dropped, used and left while they are in the processor's cache, in the format of training (as transformers'
-own "eager" attention has them), and the random numbers of dropout are drawn four at a time. Softmax sums in float32.
+own "eager" attention has them). Softmax sums in float32. Random numbers of dropout, within attention and elsewhere, are
+drawn four at a time.
 
     w = softmax(scale q kᵀ + mask)      out = (w ⊙ d) v      d = 0 with probability p, else 1 / (1 - p)
 
@@ -57,6 +58,8 @@ class _InParts(TorchFunctionMode):
     ) -> Any:
         if func is F.scaled_dot_product_attention:
             return _attention(*args, **(kwargs or {}))
+        if func is F.dropout:
+            return _dropout(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
@@ -99,6 +102,14 @@ def _suits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
     return mask is None or (mask.dtype == torch.bool and mask.dim() == 4 and bool(mask.any(-1).all()))
 
 
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """`dropout`; where it is to drop, elements are zero with probability p and else divided by 1 - p."""
+    drops = training and not inplace and 0 < p < 1 and input.requires_grad and torch.is_grad_enabled()
+    if not drops or input.device.type != "cpu" or not input.dtype.is_floating_point:
+        return F.dropout(input, p, training, inplace)
+    return input * _kept(torch.empty_like(input, memory_format=torch.contiguous_format), p).mul_(_factor(p))
+
+
 class _Parts(torch.autograd.Function):
     """Softmax attention with dropout; all of shape (B, H, L, D), a bias that broadcasts to (B, H, L, S)."""
 
@@ -118,11 +129,11 @@ class _Parts(torch.autograd.Function):
             torch.softmax(scores, -1, out=weights[some])
             used = weights[some]
             if kept is not None:
-                torch.ge(_drawn(used.shape), round(p * LEVELS) - LEVELS // 2, out=kept[some])
+                _kept(kept[some], p)
                 used = torch.mul(used, kept[some], out=scores)
             torch.bmm(used, v[some], out=out[some])
         ctx.save_for_backward(q, k, v, weights, kept)
-        ctx.scale, ctx.heads, ctx.factor = scale, heads, 1 / (1 - round(p * LEVELS) / LEVELS)
+        ctx.scale, ctx.heads, ctx.factor = scale, heads, _factor(p)
         return out.mul_(ctx.factor).unflatten(0, (b, heads)) if p else out.unflatten(0, (b, heads))
 
     @staticmethod
@@ -153,7 +164,12 @@ def _parts(samples: int, heads: int, size: int) -> Iterator[slice]:
     return (slice(i * heads, min(i + step, samples) * heads) for i in range(0, samples, step))
 
 
-def _drawn(shape: torch.Size) -> Tensor:
-    """Whole numbers from -LEVELS / 2 to LEVELS / 2 - 1, all equally likely; four from each draw of 64 bits."""
-    count = shape.numel()
-    return torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count].view(shape)
+def _kept(out: Tensor, p: float) -> Tensor:
+    """Fills `out` with zeros, each with probability p (see LEVELS), and ones; four from each draw of 64 bits."""
+    count = out.numel()
+    drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
+    return torch.ge(drawn.view(out.shape), round(p * LEVELS) - LEVELS // 2, out=out)
+
+
+def _factor(p: float) -> float:
+    return 1 / (1 - round(p * LEVELS) / LEVELS)
