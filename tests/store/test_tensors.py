@@ -6,6 +6,8 @@ import datetime
 import json
 import math
 import pickletools
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -117,3 +119,54 @@ def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
         save_tree(path, {"step": object()})
     assert load_tree(path) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["t"]
+
+
+def test_tensors_that_share_memory_are_written_each(tmp_path: Path) -> None:
+    x = torch.arange(12.0).view(3, 4)
+    tree = {"x": x, "same": x, "row": x[1], "turned": x.T, "none": x[:0]}
+    save_tree(tmp_path / "t.safetensors", tree)
+    assert same(tree, load_tree(tmp_path / "t.safetensors"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
+def test_a_disk_that_refuses_says_so_and_leaves_what_was_there(tmp_path: Path) -> None:
+    """A process whose files may have 10,000 bytes: what it cannot write must not take the place of what is there."""
+    path = tmp_path / "t.safetensors"
+    save_tree(path, {"x": torch.ones(3)})
+    code = f"""
+import resource, signal, torch
+from pathlib import Path
+from headstart.core.errors import StoreError
+from headstart.store.tensors import save_tree
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    save_tree(Path({str(path)!r}), {{"x": torch.zeros(10_000)}})
+except StoreError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Cannot write" in done.stdout
+    assert "File too large" in done.stdout
+    assert same({"x": torch.ones(3)}, load_tree(path))
+    assert [f.name for f in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_saving_takes_no_memory(tmp_path: Path) -> None:
+    """Checkpoints hold the weights several times over; on the way to the disk they are not copied."""
+    code = f"""
+import torch
+from pathlib import Path
+from headstart.store.tensors import save_tree
+def peak():
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("VmHWM:")[1].split()[0]) / 1024
+tree = {{"a": torch.ones(30, 1_000_000), "b": [torch.ones(30, 1_000_000)]}}
+save_tree(Path({str(tmp_path / "small")!r}), {{"a": tree["a"][0]}})
+before = peak()
+save_tree(Path({str(tmp_path / "t")!r}), tree)
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 40  # of 240 MB

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from headstart.core.errors import ModelError, StoreError
@@ -34,6 +34,7 @@ from headstart.models.traced import TracedBackbone
 from headstart.models.vision import classifier_of, wrap_timm
 from headstart.models.wanted import Wanted
 from headstart.store.atomic import write_bytes, write_json
+from headstart.store.tensors import write_tensors
 
 SCHEMA = 1
 SHARING = "sharing.safetensors"
@@ -111,10 +112,10 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         weight, bias = model.heads[0].folded()  # type: ignore[operator]
         tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
     heads = {f"{i}.{k}": v for i, head in enumerate(model.heads) for k, v in head.state_dict().items()}
-    write_bytes(folder / "model.safetensors", save(_plain(tensors), metadata={"format": "pt"}))
-    write_bytes(folder / "head.safetensors", save(_plain(heads), metadata={"format": "pt"}))
+    write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    write_tensors(folder / "head.safetensors", heads, {"format": "pt"})
     if model.recipe is not None:
-        write_bytes(folder / SHARING, save(_plain(shared_parts(model)), metadata={"format": "pt"}))
+        write_tensors(folder / SHARING, shared_parts(model), {"format": "pt"})
     if bundle.beside is not None:
         save_bundle(folder / "beside", bundle.beside)
     own = {name: f"own-{i}" for i, name in enumerate(bundle.own)}
@@ -150,11 +151,6 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
 
 def _is_plain(model: Model) -> bool:
     return len(model.heads) == 1 and model.grid == 1 and isinstance(model.heads[0], Head)
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies in memory of their own: safetensors refuses tensors that share storage."""
-    return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}
 
 
 def find_bundle(path: Path) -> Path:

@@ -7,28 +7,30 @@ strings or integers (optimizers number their parameters).
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from headstart.core.errors import StoreError
-from headstart.store.atomic import write_bytes
+from headstart.store.atomic import replacing
 
 FORMAT = 1
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        # Storages shared between tensors (tied weights) are written once each: safetensors refuses to alias.
         # Keys that look like paths, and 0 beside "0", may ask for one name twice.
         name = path
         while name in tensors:
             name += "'"
-        tensors[name] = value.detach().cpu().contiguous().clone()
+        tensors[name] = value
         return {"tensor": name}
     if isinstance(value, dict):
         return {"dict": [[k, _flatten(v, f"{path}/{k}", tensors)] for k, v in value.items()]}
@@ -50,6 +52,32 @@ def _build(node: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     return content
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file atomically, straight from the tensors' memory.
+
+    Tensors that share memory (tied weights) are written one by one.
+
+    Raises
+    ------
+    StoreError
+        When the disk refuses.
+    """
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        separate[name] = plain.clone() if place in seen else plain
+        seen.add(place)
+    with replacing(path) as temporary:
+        try:
+            save_file(separate, temporary, metadata)
+        except SafetensorError as error:
+            if number := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+            raise StoreError(f"Cannot write {path}: {error}.", "Choose another folder, or check that disk.") from error
+
+
 def save_tree(path: Path, tree: Any) -> None:
     """Write a tree atomically.
 
@@ -63,7 +91,7 @@ def save_tree(path: Path, tree: Any) -> None:
     tensors: dict[str, Tensor] = {}
     structure = _flatten(tree, "", tensors)
     meta = {"format": str(FORMAT), "tree": json.dumps(structure)}
-    write_bytes(path, save(tensors or {"": torch.zeros(0)}, metadata=meta))
+    write_tensors(path, tensors or {"": torch.zeros(0)}, meta)
 
 
 def load_tree(path: Path) -> Any:
