@@ -130,10 +130,12 @@ def test_layers_drop_the_same_backwards(dtype: torch.dtype) -> None:
     assert torch.equal(out, x * factors)
 
 
-@pytest.mark.parametrize("case", ["evaluated", "all", "none", "no gradient", "in place"])
+@pytest.mark.parametrize("case", ["evaluated", "all", "nearly all", "none", "no gradient", "in place"])
 def test_dropout_that_is_left_to_pytorch(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_kept", lambda *_: pytest.fail("drawn here"))
-    layer = torch.nn.Dropout({"all": 1.0, "none": 0.0}.get(case, 0.4), inplace=case == "in place")
+    layer = torch.nn.Dropout(
+        {"all": 1.0, "nearly all": 1 - 1e-9, "none": 0.0}.get(case, 0.4), inplace=case == "in place"
+    )
     layer.train(case != "evaluated")
     x = torch.randn(50, requires_grad=case != "no gradient")
     torch.manual_seed(0)

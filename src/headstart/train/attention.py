@@ -92,7 +92,10 @@ def _suits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
         return False
     if query.dim() != 4 or query.shape[:2] != key.shape[:2] or query.shape[1] * query.shape[2] * key.shape[2] == 0:
         return False
-    if not (query.device.type == "cpu" and query.dtype == key.dtype == value.dtype) or not 0 <= dropout < 1:
+    if (
+        not (query.device.type == "cpu" and query.dtype == key.dtype == value.dtype)
+        or not 0 <= _levels(dropout) < LEVELS
+    ):
         return False
     # Without dropout PyTorch keeps no weights: in float32 its kernel is the faster one, and over long sequences the
     # smaller one.
@@ -104,7 +107,7 @@ def _suits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """`dropout`; where it is to drop, elements are zero with probability p and else divided by 1 - p."""
-    drops = training and not inplace and 0 < p < 1 and input.requires_grad and torch.is_grad_enabled()
+    drops = training and not inplace and 0 < _levels(p) < LEVELS and input.requires_grad and torch.is_grad_enabled()
     if not drops or input.device.type != "cpu" or not input.dtype.is_floating_point:
         return F.dropout(input, p, training, inplace)
     return input * _kept(torch.empty_like(input, memory_format=torch.contiguous_format), p).mul_(_factor(p))
@@ -168,8 +171,12 @@ def _kept(out: Tensor, p: float) -> Tensor:
     """Fills `out` with zeros, each with probability p (see LEVELS), and ones; four from each draw of 64 bits."""
     count = out.numel()
     drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-    return torch.ge(drawn.view(out.shape), round(p * LEVELS) - LEVELS // 2, out=out)
+    return torch.ge(drawn.view(out.shape), _levels(p) - LEVELS // 2, out=out)
+
+
+def _levels(p: float) -> int:
+    return round(p * LEVELS)
 
 
 def _factor(p: float) -> float:
-    return 1 / (1 - round(p * LEVELS) / LEVELS)
+    return 1 / (1 - _levels(p) / LEVELS)
