@@ -19,7 +19,7 @@ from headstart.features.engines.choose import Example, middle_batch
 from headstart.features.engines.prefix import signature
 from headstart.features.keys import open_stores, sample_names, weights_up_to
 from headstart.models.backbone import Backbone, State
-from headstart.train.reader import Reader, in_order
+from headstart.train.reader import Reader, put_in_place
 
 __all__ = ["MOST_DIMENSIONS", "Place", "extract", "keep"]
 
@@ -64,9 +64,11 @@ def extract(
     # Code of networks that were given in Python cannot be hashed: nothing of them is kept.
     if not limit() or backbone.provenance.reference == "module":
         passes = _prepared(backbone, reader, part, wanted, view, engines, count)
-        chunks = list(passes.run(np.arange(len(reader.parts[part]))))
-        index = [where for where, _ in chunks]
-        return {place: in_order([made[place] for _, made in chunks], index) for place in wanted}
+        total, found = len(reader.parts[part]), dict[Place, Tensor]()
+        for index, made in passes.run(np.arange(total)):
+            for place, rows in made.items():
+                put_in_place(found, place, rows, index, total)
+        return found
     stores = keep(backbone, reader, part, wanted, view, engines, count)
     names = sample_names(reader.parts[part], view)
     return {place: torch.from_numpy(stores[place].rows(names)) for place in wanted}

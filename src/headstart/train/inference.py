@@ -11,7 +11,7 @@ import torch
 
 from headstart.models.model import Model
 from headstart.train.precision import autocast
-from headstart.train.reader import Reader, in_order
+from headstart.train.reader import Reader, put_in_place
 
 
 @dataclass
@@ -58,17 +58,14 @@ def outputs(
     `batch_size` None leaves it to the backbone.
     """
     device = next(model.parameters()).device
-    index: list[torch.Tensor] = []
-    logits: dict[str, list[torch.Tensor]] = {task: [] for task in model.tasks}
-    kept: list[torch.Tensor] = []
+    found: dict[tuple[str, str], torch.Tensor] = {}
+    ids = list(reader.parts[part].ids)
     with evaluating(model), autocast(dtype, device):
         for batch in reader.sweep(part, batch_size or model.backbone.batch_size(), labels=False):
             out = model(batch.to(device))
-            index.append(batch.index)
-            for task in model.tasks:
-                logits[task].append(out.logits[task].float().cpu())
-            if features:
-                kept.append(out.features.float().cpu())
-    joined = {task: in_order(rows, index).numpy() for task, rows in logits.items()}
-    ids = list(reader.parts[part].ids)
-    return Outputs(ids, joined, in_order(kept, index).numpy() if features else None)
+            made = {("logits", task): out.logits[task] for task in model.tasks}
+            made |= {("features", ""): out.features} if features else {}
+            for key, rows in made.items():
+                put_in_place(found, key, rows.float(), batch.index, len(ids))
+    logits = {task: found["logits", task].numpy() for task in model.tasks}
+    return Outputs(ids, logits, found["features", ""].numpy() if features else None)
