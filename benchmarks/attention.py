@@ -3,9 +3,9 @@
     python benchmarks/attention.py            # runs all, stores results, prints the table
     python benchmarks/attention.py --table    # prints what is stored
 
-Random tokens or pixels; every row of a text batch has a different length. Norms get float32 and freed
-memory is kept, as in training. Memory is
-the most that a process had that did nothing else.
+"In parts" is all that `attention_in_parts` does: attention, and how dropout of any layer draws its numbers. Random
+tokens or pixels; texts of a batch are from half as long as the longest on. Norms get float32 and freed memory is kept,
+as in training. Memory is the most that a process had that did nothing else.
 """
 
 from __future__ import annotations

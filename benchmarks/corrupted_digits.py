@@ -112,7 +112,7 @@ def adapted(model: Any, data: Any, way: str, seed: int) -> tuple[np.ndarray, dic
     from headstart.adapt.deep.statistics import Tent, adapt_statistics
     from headstart.train.loop import MemoryLog, Settings, Trainer, Work
     from headstart.train.phase import Phase
-    from headstart.train.reader import Reader, in_order
+    from headstart.train.reader import Reader, put_in_place
 
     reader = Reader({"target": data}, model.backbone, seed)
     if way == "adabn":
@@ -120,7 +120,10 @@ def adapted(model: Any, data: Any, way: str, seed: int) -> tuple[np.ndarray, dic
     if way.startswith("tent"):
         tent = Tent(model, "label", episodic=way.endswith("episodic"))
         batches = list(reader.sweep("target", 64, labels=False))
-        p = in_order([tent.predict(b) for b in batches], [b.index for b in batches])
+        found: dict[str, Any] = {}
+        for b in batches:
+            put_in_place(found, "p", tent.predict(b), b.index, len(data))
+        p = found["p"]
         return p.numpy(), {"losses": [round(v, 4) for v in tent.losses], "collapses": tent.collapses}
     facts: dict[str, Any] = {}
     if way == "shot":

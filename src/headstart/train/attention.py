@@ -92,10 +92,9 @@ def _suits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
         return False
     if query.dim() != 4 or query.shape[:2] != key.shape[:2] or query.shape[1] * query.shape[2] * key.shape[2] == 0:
         return False
-    if (
-        not (query.device.type == "cpu" and query.dtype == key.dtype == value.dtype)
-        or not 0 <= _levels(dropout) < LEVELS
-    ):
+    if query.device.type != "cpu" or not query.dtype == key.dtype == value.dtype:
+        return False
+    if not 0 <= _levels(dropout) < LEVELS:
         return False
     # Without dropout PyTorch keeps no weights: in float32 its kernel is the faster one, and over long sequences the
     # smaller one.

@@ -177,7 +177,7 @@ class Reader:
     ) -> Iterator[Batch]:
         """Every sample (or those at `rows`) once: in order, or longest first where samples differ in length.
 
-        `batch.index` says which samples a batch holds; `in_order` puts what was made of them back in order. With
+        `batch.index` says which samples a batch holds; `put_in_place` puts what was made of them back in order. With
         `ahead` the next batch is made in a thread while the caller works on this one.
         """
         where = np.arange(len(self.parts[part])) if rows is None else rows
@@ -245,18 +245,6 @@ class Reader:
         """Batches of one epoch of a feed, from batch `first` on."""
         for index in self.order(feed, epoch, batch_size)[first:]:
             yield self.batch(feed.part, index, feed.views, feed.labels, epoch)
-
-
-def in_order(rows: Sequence[Tensor], index: Sequence[Tensor]) -> Tensor:
-    """What was made batch by batch, as one tensor in the order of the samples.
-
-    >>> in_order([torch.tensor([30, 10]), torch.tensor([20])], [torch.tensor([2, 0]), torch.tensor([1])])
-    tensor([10, 20, 30])
-    """
-    joined, where = torch.cat(list(rows)), torch.cat(list(index))
-    result = torch.empty_like(joined)
-    result[where] = joined
-    return result
 
 
 def put_in_place(found: dict[Key, Tensor], key: Key, rows: Tensor, index: Tensor, count: int) -> None:

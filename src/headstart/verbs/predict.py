@@ -14,7 +14,7 @@ from headstart.data import Dataset, Task, load_inputs
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.multitask import architectures  # noqa: F401  registers what a bundle may name
 from headstart.train.inference import outputs
-from headstart.train.reader import Reader, in_order
+from headstart.train.reader import Reader, put_in_place
 from headstart.verbs.evaluation import calibrated, confidence, predicted
 from headstart.verbs.job import choose_device
 from headstart.verbs.mixture import mixed
@@ -131,11 +131,13 @@ def _adapting(bundle: Bundle, data: Dataset, device: str, episodic: bool) -> np.
     tent = Tent(model, task.name, episodic=episodic)
     reader = Reader({"all": data}, model.backbone, 0)
     batches = [b.to(choose_device(device)) for b in reader.sweep("all", TEST_BATCH, labels=False)]
-    found = in_order([tent.predict(b).cpu() for b in batches], [b.index.cpu() for b in batches])
+    found: dict[str, torch.Tensor] = {}
+    for batch in batches:
+        put_in_place(found, task.name, tent.predict(batch), batch.index, len(data))
     if tent.collapses:
         said = f"In {tent.collapses} of {len(batches)} batches the answers collapsed: there the model was not adapted."
         progress().say(said)
-    p = found.numpy().astype(np.float64)
+    p = found[task.name].numpy().astype(np.float64)
     return p / p.sum(1, keepdims=True)
 
 

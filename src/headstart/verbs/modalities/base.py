@@ -15,7 +15,7 @@ from headstart.data.schema import Modality as ModalityName
 from headstart.features.probe import class_weights, fit_probe
 from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
-from headstart.train.reader import Reader, in_order
+from headstart.train.reader import Reader, put_in_place
 
 if TYPE_CHECKING:
     from headstart.verbs.job import Job
@@ -123,11 +123,11 @@ def raw_probe(job: Job, backbone: Backbone) -> RawBaseline:
 def features_of(backbone: Backbone, data: Dataset) -> Tensor:
     """(N, D) features of a backbone without a network."""
     reader = Reader({"all": data}, backbone, 0, 0)
-    rows, index = [], []
+    found: dict[str, Tensor] = {}
     for batch in reader.sweep("all", backbone.batch_size(), labels=False):
-        rows.append(backbone.pool(backbone.run(backbone.begin(batch.views["plain"]))))
-        index.append(batch.index)
-    return in_order(rows, index)
+        rows = backbone.pool(backbone.run(backbone.begin(batch.views["plain"])))
+        put_in_place(found, "features", rows, batch.index, len(data))
+    return found["features"]
 
 
 def own_parts(job: Job) -> list[Dataset]:
