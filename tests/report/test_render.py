@@ -106,7 +106,8 @@ def test_the_headline_says_what_how_good_and_whether_it_pays(pages):
     accuracy = run.report.metrics["test"]["accuracy"].value
     assert f"{100 * accuracy:.1f}%" in said
     assert "The pretrained network sample:efficientnet_lite0 was given a linear head" in said
-    assert "5,000 pictures of sample:mnist5k, to tell 10 classes apart" in said
+    assert "on 4,000 pictures of sample:mnist5k, to tell 10 classes apart" in said
+    assert "4,000 + 1,000 test" in said
     assert "Transfer pays here" in said
     assert "+5.5 points of accuracy (+3.8 to +7.3) compared with: linear probe" in said
     assert "from 1,000 samples" in said

@@ -69,13 +69,13 @@ def pretraining_headline(run: RunFolder) -> dict[str, Any]:
 
 
 def _sentence(report: Report) -> str:
-    data, n = report.data, report.data.samples
+    data = report.data
+    # The test part tells how good the model is; what it was made from are the other samples.
+    n = (data.samples or 0) - data.parts.get("test", 0)
     amount = f"{count(n)} {inputs_name(data.modality, n)}" if n else inputs_name(data.modality, None)
     if not report.strategy.name:
-        return (
-            f"{report.model.reference} on {amount} of {data.name}."[0].upper()
-            + f"{report.model.reference} on {amount} of {data.name}."[1:]
-        )
+        said = f"{report.model.reference} on {amount} of {data.name}."
+        return said[0].upper() + said[1:]
     name = report.strategy.network if report.fallback else report.strategy.name
     how = STRATEGIES.get(name, f"trained with the strategy {name}")
     said = f"{_network(report.model.reference)} was {how}, on {amount} of {data.name}, {_goal(report)}."
@@ -168,8 +168,10 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     """Up to five short facts: name and value."""
     cost, parameters = report.cost, report.cost.parameters
     facts = []
-    if report.data.samples:
-        facts.append((inputs_name(report.data.modality, report.data.samples).capitalize(), count(report.data.samples)))
+    if n := report.data.samples:
+        test = report.data.parts.get("test", 0)
+        amount = f"{count(n - test)} + {count(test)} test" if test else count(n)
+        facts.append((inputs_name(report.data.modality, n).capitalize(), amount))
     if report.task.classes:
         facts.append(("Labels" if report.task.kind == "multi-label" else "Classes", count(len(report.task.classes))))
     if report.strategy.name:
