@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def plan(job: Job) -> dict[str, Any]:
     size = sizes[len(sizes) // 2]
     name = job.options.strategy if job.options.strategy != "auto" else "lp-ft" if job.pretrained else "full"
     phases = phases_of(job, name, backbone)
-    forward, training = speeds(job, job.open(size).eval(), {stage for phase in phases for stage in phase.rates})
+    measured = job.open(size).eval()
+    forward, training = forward_speed(job, measured), training_speed(job, measured, phases)
     steps = frozen_steps(job, sizes, forward, n["train"] + n.get("validation", 0))
     if phases:
         epochs = sum(p.epochs for p in phases)
@@ -157,8 +158,8 @@ def training_seconds(job: Job, name: str, size: int) -> float:
     phases = phases_of(job, name, backbone)
     if not phases:
         return 0.0
-    _, training = speeds(job, job.open(size).eval(), {stage for phase in phases for stage in phase.rates})
-    return (2 if job.few else 1) * sum(p.epochs for p in phases) * len(job.parts["train"]) / training
+    passes = (2 if job.few else 1) * sum(p.epochs for p in phases)
+    return passes * len(job.parts["train"]) / training_speed(job, job.open(size).eval(), phases)
 
 
 def phases_of(job: Job, name: str, backbone: Backbone) -> tuple[Phase, ...]:
@@ -168,27 +169,30 @@ def phases_of(job: Job, name: str, backbone: Backbone) -> tuple[Phase, ...]:
     return make_strategy(name, situation).phases
 
 
-def speeds(job: Job, backbone: Backbone, trained: Collection[str]) -> tuple[float, float]:
-    """Samples per second, forward only and in training of these stages, each measured for a moment."""
+def training_speed(job: Job, backbone: Backbone, phases: Sequence[Phase]) -> float:
+    """Samples per second of training what the phases train, in batches of theirs, measured for a moment.
+
+    1 where no stage is trained.
+    """
+    trained = {stage for phase in phases for stage in phase.rates} & set(backbone.stages)
+    if not trained:
+        return 1.0
     for name, stage in backbone.stages.items():
         stage.requires_grad_(name in trained)
+    batch = begun(job, backbone, phases[-1].batch_size)
     # A run measures which of them it trains faster in.
     formats = {job.dtype, torch.float32} if job.options.precision == "auto" else {job.dtype}
-    batch = begun(job, backbone)
-    training = (
-        max(_rate(job, backbone, *batch, True, f) for f in formats) if set(trained) & set(backbone.stages) else 1.0
-    )
-    return _rate(job, backbone, *batch, False, job.dtype), training
+    return max(_rate(job, backbone, *batch, True, dtype) for dtype in formats)
 
 
 def forward_speed(job: Job, backbone: Backbone) -> float:
     """Samples per second that the network runs forward in the job's number format, measured for a moment."""
-    return _rate(job, backbone, *begun(job, backbone), False, job.dtype)
+    return _rate(job, backbone, *begun(job, backbone, backbone.batch_size()), False, job.dtype)
 
 
-def begun(job: Job, backbone: Backbone) -> tuple[State, int]:
-    """A batch of the job's own samples as the first stage takes it, and their number."""
-    batch = min(backbone.batch_size(), len(job.parts["screen"]))
+def begun(job: Job, backbone: Backbone, most: int) -> tuple[State, int]:
+    """A batch of at most so many of the job's own samples as the first stage takes it, and their number."""
+    batch = min(most, len(job.parts["screen"]))
     some = job.reader(backbone).batch("screen", range(batch), ("plain",), labels=False).to(job.device)
     return backbone.begin(some.views["plain"]), batch
 

@@ -28,7 +28,7 @@ from headstart.verbs.domain.given import able
 from headstart.verbs.domain.options import AdaptOptions, make_adapt_options
 from headstart.verbs.domain.pair import TARGET, Pair
 from headstart.verbs.domain.shallow import SOURCE_ONLY, imitating
-from headstart.verbs.estimate import begun, frozen_steps, over_seeds, planned, speeds
+from headstart.verbs.estimate import begun, forward_speed, frozen_steps, over_seeds, planned, training_speed
 
 PILOTS = (80, 160)
 """Samples of each domain that a method on features is timed with, to tell how its time grows."""
@@ -75,9 +75,9 @@ def _with_source(pair: Pair, options: AdaptOptions) -> dict[str, Any]:
     size = sizes[len(sizes) // 2]
     backbone = job.open(size).eval()
     shallow, deep = methods_to_try(options.method)
-    trained = phase_of(pair, backbone).rates if deep else {}
     progress().say("Measuring speeds")
-    forward, training = speeds(job, backbone, trained)
+    forward = forward_speed(job, backbone)
+    training = training_speed(job, backbone, [phase_of(pair, backbone)] if deep else [])
     steps = frozen_steps(job, sizes, forward, job.samples)
     steps += [_of_features(pair, name, backbone) for name in shallow if name != SOURCE_ONLY]
     steps += [_of_network(pair, name, backbone, forward, training) for name in deep]
@@ -86,10 +86,10 @@ def _with_source(pair: Pair, options: AdaptOptions) -> dict[str, Any]:
 
 def _without(pair: Pair, options: AdaptOptions) -> dict[str, Any]:
     job = pair.job
-    backbone = blank_model(pair, None).backbone
+    backbone = blank_model(pair, None).backbone.eval()
     names = [SOURCE_MODEL, *able(pair, methods_without_source(options.method), options.method)]
     progress().say("Measuring speeds")
-    forward, training = speeds(job, backbone, phase_of(pair, backbone).rates)
+    forward, training = forward_speed(job, backbone), training_speed(job, backbone, [phase_of(pair, backbone)])
     steps = [_of_network(pair, name, backbone, forward, training) for name in names]
     found = _whole(pair, steps, backbone.input_spec.size, backbone, len(names))
     assert pair.model is not None
@@ -155,7 +155,7 @@ def _of_features(pair: Pair, name: str, backbone: Backbone) -> dict[str, Any]:
 
 
 def _width(pair: Pair, backbone: Backbone) -> int:
-    state, _ = begun(pair.job, backbone)
+    state, _ = begun(pair.job, backbone, 1)
     with torch.inference_mode():
         return backbone.pool(backbone.run(state)).shape[1]
 

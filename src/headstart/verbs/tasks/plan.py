@@ -10,7 +10,7 @@ from headstart.models.backbone import Backbone
 from headstart.models.model import Head
 from headstart.multitask import make_architecture, read_architecture
 from headstart.multitask.architectures import Architecture
-from headstart.verbs.estimate import described, phases_of, speeds
+from headstart.verbs.estimate import described, forward_speed, phases_of, training_speed
 from headstart.verbs.job import Job
 from headstart.verbs.tasks.tradeoff import EPOCHS_SHARE, LEAST_EPOCHS, MOST_SAMPLES, SHARES
 from headstart.verbs.tasks.view import TaskJob
@@ -29,7 +29,8 @@ def plan_tasks(job: Job, views: Mapping[str, TaskJob]) -> dict[str, Any]:
     size = sizes[len(sizes) // 2]
     strategy = "lp-ft" if options.strategy == "auto" else options.strategy
     phases = phases_of(job, strategy, backbone)
-    forward, training = speeds(job, job.open(size).eval(), {stage for phase in phases for stage in phase.rates})
+    measured = job.open(size).eval()
+    forward, training = forward_speed(job, measured), training_speed(job, measured, phases)
     n = {part: len(data) for part, data in job.parts.items() if part != "screen"}
     everything = n["train"] + n.get("validation", 0)
     at = f" at {', '.join(map(str, sizes))} {job.modality.unit}" if job.modality.unit else ""
