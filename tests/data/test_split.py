@@ -298,3 +298,9 @@ def test_dividing_classes_meets_the_wanted_counts_within_one(labels: list[int], 
     for side in range(sides):
         assert (np.abs(table[found == side].sum(axis=0) - table.sum(axis=0) / sides) <= 1).all()
     assert sorted(nested_order(table, seed)) == list(range(len(labels)))
+
+
+def test_a_validation_part_does_not_make_up_for_a_training_part_without_folds() -> None:
+    data = dataset([0, 1, 2] * 3, parts=np.repeat(["train", "validation"], [3, 6]))
+    with pytest.raises(DataError, match="cannot be divided for cross-validation"):
+        make_splits(data, SplitOptions(test_fraction=0))

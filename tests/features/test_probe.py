@@ -12,11 +12,13 @@ from headstart.data.schema import Task
 from headstart.features import probe as probes
 from headstart.features.probe import (
     STRENGTHS,
+    as_metric,
     as_outputs,
     class_weights,
     fit_probe,
     fold_numbers,
     label_scale,
+    per_sample,
     sample_losses,
     score,
 )
@@ -225,3 +227,25 @@ def test_lower_is_better_is_negated() -> None:
     y = np.array([1.0, 2.0])
     assert score(NUMBER, "rmse", y, np.array([[2.0], [3.0]])) == -1
     assert score(NUMBER, "rmse", y, np.array([[2.0], [np.nan]])) == -1
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_numbers_of_single_samples_are_in_the_unit_of_the_metric(metric: str) -> None:
+    x, y = classes(200, 4, noise=1.0)
+    logits = x[:, :3].numpy()
+    assert per_sample(TASK, y, logits, metric).mean() == pytest.approx(score(TASK, metric, y, logits))
+
+
+def test_the_doubt_of_r2_does_not_depend_on_the_unit_of_the_labels() -> None:
+    r = np.random.default_rng(0)
+    y = r.normal(size=300)
+    z = y[:, None] + 0.5 * r.normal(size=(300, 1))
+    one, many = (per_sample(NUMBER, k * y, k * z, "r2") for k in (1.0, 1000.0))
+    np.testing.assert_allclose(one, many)
+    assert one.mean() == pytest.approx(score(NUMBER, "r2", y, z))
+
+
+def test_a_metric_is_shown_with_its_own_sign() -> None:
+    assert as_metric(NUMBER, "r2", -0.3) == -0.3
+    assert as_metric(NUMBER, "rmse", -0.3) == 0.3
+    assert str(as_metric(NUMBER, "rmse", 0.0)) == "0.0"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from tests.verbs.test_fit_tasks import people
 from tests.verbs.test_guard import save_timm
 
 import headstart as hs
@@ -61,3 +62,11 @@ def test_a_run_is_asked_about_its_own_test_part(shapes: ModuleType, tmp_path: Pa
 def test_a_probe_forgets_nothing(shapes: ModuleType, tmp_path: Path) -> None:
     run = hs.fit(shapes.arrays(24), **options(shapes, strategy="probe"), out=tmp_path / "run")
     assert run.data["forgetting"] is None
+
+
+def test_a_run_of_several_tasks_is_not_asked(shapes: ModuleType, tmp_path: Path) -> None:
+    """It has no metric in one number; what starts from it must end all the same."""
+    first = hs.fit(people(shapes, tmp_path), **options(shapes, labels=("kind", "even")), out=tmp_path / "first")
+    second = hs.fit(shapes.arrays(24, start=50), **options(shapes, model=f"run:{first.path}"), out=tmp_path / "second")
+    assert second.data["status"] == "finished"
+    assert (second.data["forgetting"] or {}).get("source") is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import headstart as hs
 from headstart.measure import find_metric, mcnemar
+from headstart.verbs.fallback import Fallback
 from headstart.verbs.guard import verdict
 
 ACCURACY = find_metric("single-label", "accuracy")
@@ -67,6 +71,31 @@ def test_the_full_guard_trains_the_network_from_random_weights(shapes: ModuleTyp
         assert ours["value"] == pytest.approx(its["value"])
     assert run.data["cost"]["parts"]["scratch"] > 0
     assert "From random weights" in (here / "report.html").read_text()
+
+
+def test_a_network_from_random_weights_that_is_handed_back_keeps_its_calibration(
+    shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its validation answers are calibrated already: the bundle divides by both temperatures."""
+
+    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> Fallback:
+        return Fallback("scratch", baselines["scratch"], "for the test")
+
+    monkeypatch.setattr(import_module("headstart.verbs.fit"), "fall_back", always)
+    start = save_timm(tmp_path / "weights.safetensors")
+    options = {**shapes.QUICK, "model": f"file:{start}", "arch": "test_resnet", "strategy": "probe", "guard": "full"}
+    train, held = shapes.folder(tmp_path / "train", 30), shapes.folder(tmp_path / "held", 20, start=60)
+    run = hs.fit(train, **{**options, "epochs": 4}, test=held, examples=False, out=tmp_path / "run")
+    inner = hs.Run(tmp_path / "run" / "scratch")
+    assert abs(inner.data["calibration"]["temperature"] - 1) > 0.05  # else nothing could go wrong
+    for part in ("validation", "test"):
+        for metric in ("accuracy", "log_loss"):
+            ours, its = (r.metrics[part][metric]["value"] for r in (run, inner))
+            assert ours == pytest.approx(its, abs=0.01)
+    kept = pd.read_parquet(run.path / "predictions.parquet").query("part == 'test'").set_index("id")
+    for row in run.predict([str(held)]):
+        name = "test:" + Path(row["id"]).relative_to(held).as_posix()
+        assert row["confidence"] == pytest.approx(kept.loc[name, "confidence"], abs=1e-5)
 
 
 def test_there_is_no_baseline_from_random_weights_for_random_weights(shapes: ModuleType, tmp_path: Path) -> None:

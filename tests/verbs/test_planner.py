@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import headstart as hs
 from headstart.core.errors import ConfigError
 from headstart.data.schema import Task
 from headstart.measure import find_metric
-from headstart.train.loop import History
+from headstart.train.loop import History, Score
 from headstart.verbs.candidates import Arm
+from headstart.verbs.choosing import Choice, _perfect, choose
 from headstart.verbs.options import duration, make_options
 from headstart.verbs.overfitting import overfitting
 from headstart.verbs.planner import _halving_cost, _ranked, _survivors
@@ -103,6 +105,52 @@ def test_a_budget_that_is_spent_already_leaves_the_probe(shapes: ModuleType, sta
     assert "Nothing was fine-tuned" in " ".join(run.data["strategy"]["reasons"])
     assert [row["name"] for row in run.data["tried"] if row["chosen"]] in (["probe"], ["raw_features"])
     assert (run.path / "bundle" / "bundle.json").exists()
+
+
+def test_a_strategy_that_was_named_keeps_to_the_budget(shapes: ModuleType, start: Path, tmp_path: Path) -> None:
+    short = fit(shapes, start, "1s", tmp_path / "short", strategy="full")
+    assert "Nothing was fine-tuned" in " ".join(short.data["strategy"]["reasons"])
+    ample = fit(shapes, start, "2h", tmp_path / "ample", strategy="full", guard="off")
+    assert "full alone fits into the budget" in " ".join(ample.data["strategy"]["reasons"])
+    assert ample.data["strategy"]["name"] == "full"
+
+
+# -- choosing ----------------------------------------------------------------------------------------------------------
+
+
+def test_where_the_metric_is_not_defined_the_loss_chooses() -> None:
+    one = Task("y", "single-label", ("a", "b"))
+    job: Any = SimpleNamespace(
+        few=False, task=one, metric=find_metric("single-label", "auroc"), options=SimpleNamespace(strategy="auto")
+    )
+    labels = np.zeros(50, dtype=np.int64)  # validation lacks a class
+    r = np.random.default_rng(0)
+    sure, unsure = (k * np.eye(2)[labels] + 0.1 * r.normal(size=(50, 2)) for k in (0.0, 0.0))
+    sure[:, 0] += r.normal(1, 0.1, 50)
+    unsure[:, 0] += r.normal(0, 2, 50)
+    reasons: list[str] = []
+    probe: Any = SimpleNamespace(halves=None)
+    choices = [Choice("probe", probe, unsure, None), Choice("lp-ft", probe, sure, None)]
+    assert choose(job, choices, labels, reasons).name == "lp-ft"
+    assert "too near to tell" in reasons[0]
+
+
+def test_an_epoch_without_a_metric_is_judged_by_its_loss() -> None:
+    undefined = float("nan")
+    first, second, defined = Score(undefined, 2.0, undefined), Score(undefined, 1.0, undefined), Score(0.1, 3.0, 0.1)
+    assert second.better_than(first)
+    assert not first.better_than(second)
+    assert defined.better_than(second)
+    assert not second.better_than(defined)
+
+
+def test_a_probe_without_an_error_is_one_that_is_right_about_every_sample() -> None:
+    labels = np.array([0, 1, 1, -1])
+    right = np.array([[3.0, 0], [0, 1], [0, 0.1], [9, 0]])
+    job: Any = SimpleNamespace(task=Task("y", "single-label", ("a", "b")), metric=find_metric("single-label", "auroc"))
+    assert _perfect(job, SimpleNamespace(validation=right), labels)  # type: ignore[arg-type]
+    # All of b lie above all of a, so that AUROC is 1 and yet an answer is wrong.
+    assert not _perfect(job, SimpleNamespace(validation=np.add(right, [[0.2, 0]])), labels)  # type: ignore[arg-type]
 
 
 # -- overfitting -------------------------------------------------------------------------------------------------------

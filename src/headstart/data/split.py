@@ -198,10 +198,10 @@ class _Splitter:
             )
         self._check_training(pool)
         folds, halves = self._folds(pool, options.folds), self._folds(pool, 2)
-        if protocol == "cross-validation" and not folds:
+        if not folds:  # a probe's strength and stage are chosen by folds of the training part, whatever judges it
             raise DataError(
                 f"{self.dataset.name} cannot be divided for cross-validation.",
-                "Give more samples (or more groups) of each class, or validation data of its own.",
+                "Give more training samples (or more groups) of each class: two at least.",
             )
         parts = {"train": pool, "validation": validation, "test": test}
         for task in self.tasks:

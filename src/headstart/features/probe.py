@@ -73,6 +73,11 @@ def score(task: Task, metric: str, labels: np.ndarray, logits: np.ndarray) -> fl
     return value if found.higher_is_better else -value
 
 
+def as_metric(task: Task, metric: str, scored: float) -> float:
+    """The metric itself out of a `score`."""
+    return scored if find_metric(task.kind, metric).higher_is_better else 0.0 - scored
+
+
 def sample_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """(N,) loss of each sample at the temperature that fits them best; squared error for regression."""
     if task.kind == "regression":
@@ -91,9 +96,17 @@ def plain_losses(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarr
     return np.nan_to_num(-(labels * np.log(p) + (1 - labels) * np.log(1 - p))).mean(1)
 
 
-def per_sample(task: Task, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """A number per sample, higher is better: correctness, or minus the error."""
+def per_sample(task: Task, labels: np.ndarray, logits: np.ndarray, metric: str) -> np.ndarray:
+    """(N,) a number per sample in the metric's unit, higher is better, to tell how sure a `score` is.
+
+    Log loss, the mean absolute error, accuracy and R² are means of these; other metrics are not means over samples,
+    and correctness (or minus the error) stands for them.
+    """
+    if metric == "log_loss":
+        return -plain_losses(task, labels, logits)
     outputs = as_outputs(task, logits)
+    if metric == "r2":
+        return 1 - (outputs - labels) ** 2 / max(float(np.var(labels)), 1e-12)
     if task.kind == "single-label":
         return (outputs.argmax(1) == labels).astype(float)
     if task.kind == "multi-label":
@@ -156,7 +169,7 @@ class _Path:
         """The next strength: its models and (N, K) held-out outputs."""
         logits = held_out.numpy()
         have = ~(np.isnan(logits).any(1) | missing(self.labels))
-        right = per_sample(self.task, self.labels[have], logits[have])
+        right = per_sample(self.task, self.labels[have], logits[have], self.metric)
         self._models.append((path.weights[0], path.biases[0]))
         self.held_out.append(held_out)
         self.values.append(score(self.task, self.metric, self.labels, logits))

@@ -19,7 +19,16 @@ from headstart.data.schema import Task
 from headstart.features.engines import Engines
 from headstart.features.extract import Place, extract
 from headstart.features.following import follow, joined
-from headstart.features.probe import ROUGH, SCREENING, label_scale, per_sample, sample_losses, score, target_of
+from headstart.features.probe import (
+    ROUGH,
+    SCREENING,
+    as_metric,
+    label_scale,
+    per_sample,
+    sample_losses,
+    score,
+    target_of,
+)
 from headstart.features.solved import remembered
 from headstart.features.solver import fold_weights_of, out_of_fold
 from headstart.models.backbone import Backbone
@@ -182,8 +191,8 @@ def screen(
         pooled = f", pooled to {chosen.grid}×{chosen.grid}," if chosen.grid > 1 else ""
         reasons.insert(
             0,
-            f"The stage {chosen.stage}{pooled} probes at {abs(chosen.score):.3f} "
-            f"({metric}, cross-validated) against {abs(last.score):.3f} for the last layer.",
+            f"The stage {chosen.stage}{pooled} probes at {as_metric(task, metric, chosen.score):.3f} "
+            f"({metric}, cross-validated) against {as_metric(task, metric, last.score):.3f} for the last layer.",
         )
     return Screening(rows, chosen, last, reasons)
 
@@ -236,7 +245,7 @@ def _measured(x: Tensor, labels: np.ndarray, task: Task, metric: str, assignment
     best = int(np.argmax(values))
     have = ~np.isnan(held[best]).any(axis=1)
     root = np.sqrt(max(1, have.sum()))
-    error = float(per_sample(task, labels[have], held[best][have]).std() / root)
+    error = float(per_sample(task, labels[have], held[best][have], metric).std() / root)
     loss = min(float(sample_losses(task, labels[have], z[have]).mean()) for z in held)
     return {
         "score": values[best],
@@ -251,5 +260,6 @@ def paired_gain(task: Task, labels: np.ndarray, a: np.ndarray, b: np.ndarray, me
     """Gain of b over a in the metric, and the standard error of the paired per-sample difference."""
     have = ~(np.isnan(a).any(1) | np.isnan(b).any(1))
     gain = score(task, metric, labels[have], b[have]) - score(task, metric, labels[have], a[have])
-    difference = per_sample(task, labels[have], b[have]) - per_sample(task, labels[have], a[have])
+    first, second = (per_sample(task, labels[have], z[have], metric) for z in (a, b))
+    difference = second - first
     return gain, float(difference.std() / np.sqrt(max(1, have.sum())))

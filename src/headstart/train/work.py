@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,11 @@ class Score:
     metric: float
 
     def better_than(self, other: Score | None) -> bool:
-        return other is None or (self.value, -self.loss) > (other.value, -other.loss)
+        """Whether this one is better; a value that is not defined (NaN) is worse than any other."""
+        return other is None or self._rank() > other._rank()
+
+    def _rank(self) -> tuple[float, float]:
+        return -math.inf if math.isnan(self.value) else self.value, -self.loss
 
 
 Validate = Callable[[Model, int, int, str], Score]

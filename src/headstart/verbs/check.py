@@ -15,8 +15,8 @@ from headstart.core.progress import progress
 from headstart.data import Dataset
 from headstart.data.schema import missing
 from headstart.features.extract import Place
-from headstart.features.probe import as_outputs, fit_probe
-from headstart.features.screen import Screening
+from headstart.features.probe import as_metric, as_outputs, fit_probe
+from headstart.features.screen import Row, Screening
 from headstart.features.solved import remembered
 from headstart.inspect.classes import examine_classes
 from headstart.inspect.findings import Finding, Level, finding, ranked
@@ -190,6 +190,10 @@ def _distance(job: Job, screening: Screening, measured: dict[str, Any]) -> list[
     """How far the data lie from what the network was trained on: the last layer against the best stage."""
     best, last = screening.chosen, screening.last
     gap = best.score - last.score
+
+    def shown(row: Row) -> float:
+        return as_metric(job.task, job.metric.name, row.score)
+
     measured["best_stage"] = {"stage": best.stage, "score": best.score}
     measured["last_layer"] = {"stage": last.stage, "score": last.score}
     if not job.pretrained or gap <= max(FAR, 2 * max(best.error, last.error)):
@@ -198,7 +202,7 @@ def _distance(job: Job, screening: Screening, measured: dict[str, Any]) -> list[
         finding(
             "distance", "note",
             f"The data are unlike what the network was trained on: {job.metric.name} of a probe is "
-            f"{abs(best.score):.3f} at {best.stage} and {abs(last.score):.3f} at its last layer.",
+            f"{shown(best):.3f} at {best.stage} and {shown(last):.3f} at its last layer.",
             "Fine-tuning, or a probe at the earlier stage, will gain more than usual; a network nearer to the data too "
             "(`headstart rank`).",
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.schema import missing
-from headstart.features.probe import as_outputs, sample_losses, score
+from headstart.features.probe import as_metric, as_outputs, sample_losses, score
 from headstart.features.screen import Screening, paired_gain
 from headstart.verbs.candidates import Arm, Candidate, train_candidate
 from headstart.verbs.evaluation import metrics_of
@@ -40,22 +40,22 @@ def make_choices(
     names = {"auto": ["lp-ft" if job.pretrained else "full"], "probe": []}.get(asked, [asked])
     if asked == "auto" and _perfect(job, probes["best"], labels):
         names = []
-        reasons.append("The probe makes no error on validation: fine-tuning could not be preferred and was not tried.")
+        reasons.append("The probe makes no error on validation: fine-tuning was not tried.")
     if not names:
         return choices
     mirror = False
     if job.options.augment != "none" and job.modality.name == "image":
         mirror, why = may_mirror(job, probes["best"])
         reasons.append(why)
-    if asked == "auto" and job.options.budget is not None:
-        starts = {arm.strategy: _start_of(job, arm.strategy, screening, probes) for arm in arms_of(job)}
+    arms = arms_of(job) if asked == "auto" and job.options.budget is not None else [Arm(name, name) for name in names]
+    starts = {arm.strategy: _start_of(job, arm.strategy, screening, probes) for arm in arms}
+    if job.options.budget is not None:
         halves = probes["best"].halves
         rival = halves if job.few and halves is not None else probes["best"].validation
-        found = train_within(job, starts, mirror, rival, labels, reasons)
+        found = train_within(job, arms, starts, mirror, rival, labels, reasons)
         candidates = [] if found is None else [found]
     else:
-        arms = [Arm(name, name) for name in names]
-        candidates = [train_candidate(job, a, _start_of(job, a.strategy, screening, probes), mirror) for a in arms]
+        candidates = [train_candidate(job, arm, starts[arm.strategy], mirror) for arm in arms]
     for candidate in candidates:
         reasons += candidate.notes
         choices.append(Choice(candidate.name, candidate.start, candidate.validation, candidate))
@@ -68,10 +68,15 @@ def blends(job: Job) -> bool:
 
 
 def _perfect(job: Job, probe: FrozenProbe, labels: np.ndarray) -> bool:
-    """Whether the probe's metric on validation is the best possible, so that no candidate can beat it."""
-    have = ~np.isnan(probe.validation).any(1)
-    best = 1.0 if job.metric.higher_is_better else 0.0
-    return score(job.task, job.metric.name, labels[have], probe.validation[have]) == best
+    """Whether the probe is right about every sample of validation: no candidate can be right about more."""
+    have = ~(np.isnan(probe.validation).any(1) | missing(labels))
+    outputs = as_outputs(job.task, probe.validation[have])
+    if job.task.kind == "single-label":
+        return bool((outputs.argmax(1) == labels[have]).all())
+    if job.task.kind == "multi-label":
+        known = ~np.isnan(labels[have])
+        return bool(((outputs > 0.5) == (labels[have] > 0.5))[known].all())
+    return bool((outputs == labels[have]).all())
 
 
 def _start_of(job: Job, name: str, screening: Any, probes: Mapping[str, FrozenProbe]) -> FrozenProbe:
@@ -99,15 +104,17 @@ def choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[st
     y, first, second = labels[have], rival[have], tuned.logits[have]
     gain, error = paired_gain(job.task, y, first, second, job.metric.name)
     less = float((sample_losses(job.task, y, first) - sample_losses(job.task, y, second)).mean())
-    a, b = (abs(score(job.task, job.metric.name, y, z)) for z in (first, second))
+    scores = (score(job.task, job.metric.name, y, z) for z in (first, second))
+    a, b = (as_metric(job.task, job.metric.name, scored) for scored in scores)
     where = "out of two folds" if job.few else "on validation"
     said = f"{where}, {job.metric.name} is {b:.3f} for {tuned.name} and {a:.3f} for the probe"
     if job.options.strategy != "auto":
         tuned.why, probe.why = "asked for", f"baseline; {said}"
         reasons.append(f"{tuned.name} was asked for: {said}.")
         return tuned
-    # Within a standard error the metric cannot tell them apart; the loss, which moves with every sample, can.
-    near = abs(gain) <= error
+    # Within a standard error the metric cannot tell them apart, nor where it is not defined (a class that validation
+    # lacks); the loss, which moves with every sample, can.
+    near = not abs(gain) > error
     winner, loser = (tuned, probe) if (less > 0 if near else gain > 0) else (probe, tuned)
     if near:
         said += f", too near to tell; the loss is {abs(less):.3f} {'lower' if less > 0 else 'higher'} for {tuned.name}"
@@ -140,15 +147,18 @@ def _place(job: Job, start: FrozenProbe) -> str:
     return f"{start.stage}{grid}{size}"
 
 
-def row_of_baseline(job: Job, fallback: Fallback, labels: np.ndarray) -> dict[str, Any]:
-    """The row of the baseline that is handed back."""
+def row_of_baseline(job: Job, fallback: Fallback, labels: np.ndarray, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The row of the baseline that is handed back; `seconds` are those of the steps."""
+    step = {"linear_probe": "probe", "scratch": "scratch"}.get(fallback.name, "raw")
     have = ~(np.isnan(fallback.logits).any(1) | missing(labels))
     metrics = metrics_of(job.task, labels[have], as_outputs(job.task, fallback.logits[have]))
     return {
         "name": fallback.name,
-        "detail": "without fine-tuning" if fallback.name == "linear_probe" else "without a network",
+        "detail": {"linear_probe": "without fine-tuning", "scratch": "from random weights"}.get(
+            fallback.name, "without a network"
+        ),
         "validation": metrics[job.metric.name],
-        "seconds": round(job.seconds.get("raw", 0.0), 2),
+        "seconds": round(seconds.get(step, 0.0), 2),
         "chosen": True,
         "why": "better than the network on held-out samples",
     }

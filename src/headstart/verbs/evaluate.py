@@ -11,7 +11,7 @@ import numpy as np
 from headstart.core.errors import DataError
 from headstart.data import Dataset, LoadOptions, is_table, load_data
 from headstart.data.objects import as_table
-from headstart.data.schema import MISSING, Task
+from headstart.data.schema import MISSING, Task, missing
 from headstart.data.table_files import open_table
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.verbs.evaluation import confused_pairs, metrics_of, per_class
@@ -127,12 +127,12 @@ def _aligned(data: Dataset, task: Task, kind: str, classes: tuple[str, ...]) -> 
         return labels, {}
     place = {c: i for i, c in enumerate(classes)}
     if kind == "multi-label":
-        missing = [c for c in classes if c not in task.classes]
-        if len(missing) == len(classes):
+        if not set(classes) & set(task.classes):
             raise DataError(
                 f"None of the labels {', '.join(task.classes[:5])} is one of the model's.", "Check the columns."
             )
         made = np.zeros((len(labels), len(classes)), dtype=np.float32)
+        made[missing(labels)] = np.nan
         for i, c in enumerate(task.classes):
             if c in place:
                 made[:, place[c]] = labels[:, i]

@@ -117,7 +117,8 @@ def per_class(task: Task, labels: np.ndarray, outputs: np.ndarray) -> list[dict[
         truth = np.eye(len(task.classes))[labels[have]]
         guess = np.eye(len(task.classes))[outputs[have].argmax(1)]
     else:
-        truth, guess = np.nan_to_num(labels[have]), (outputs[have] > 0.5).astype(float)
+        known = ~np.isnan(labels[have])  # of a sample some labels may be known and others not
+        truth, guess = np.nan_to_num(labels[have]), ((outputs[have] > 0.5) & known).astype(float)
     rows = []
     for i, name in enumerate(task.classes):
         hit, said, true = float((truth[:, i] * guess[:, i]).sum()), float(guess[:, i].sum()), float(truth[:, i].sum())

@@ -215,13 +215,18 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     choices = make_choices(job, screening, probes, labels, reasons)
     chosen = choose(job, choices, labels, reasons)
     scratch = run_scratch(job, _run, reasons) if job.options.guard == "full" else None
-    baselines = held_out_baselines(job, raw, probes["last"], labels, chosen.candidate is not None)
+    # Where data are few, what was trained is judged by two folds; a probe, which has five, then too.
+    trained = chosen.candidate is not None or scratch is not None
+    compared = chosen.logits
+    if trained and chosen.candidate is None and chosen.start.halves is not None:
+        compared = chosen.start.halves
+    baselines = held_out_baselines(job, raw, probes["last"], labels, trained)
     if scratch is not None:
         baselines["scratch"] = scratch.logits("validation", job.parts["train" if job.few else "validation"])
     fallback = None
     if job.options.guard != "off":
-        fallback = fall_back(job, chosen.name, chosen.logits, baselines, labels)
-    held_out, beside = chosen.logits if fallback is None else fallback.logits, baselines["raw_features"]
+        fallback = fall_back(job, chosen.name, compared, baselines, labels)
+    held_out, beside = compared if fallback is None else fallback.logits, baselines["raw_features"]
     mixture = Mixture(temperature_of(job.task, labels, held_out))
     if fallback is not None:
         reasons.insert(0, fallback.text)
@@ -238,14 +243,18 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     network = load_candidate(job, chosen.candidate) if chosen.candidate else build_model(job, chosen.start, "probe")
     tried = [row_of(job, c, c is chosen and fallback is None, labels) for c in choices]
     if fallback is not None:
-        tried.append(row_of_baseline(job, fallback, labels))
+        spent = job.seconds | ({"scratch": scratch.seconds} if scratch else {})
+        tried.append(row_of_baseline(job, fallback, labels, spent))
     result = Result(
         network=network.eval(),
         chosen=chosen.name,
         candidate=chosen.candidate,
         start=chosen.start,
         validation=held_out,
-        beside=beside,
+        baselines=baselines,
+        temperatures={
+            name: temperature_of(job.task, labels, z) for name, z in (baselines | {chosen.name: compared}).items()
+        },
         mixture=mixture,
         fallback=fallback,
         scratch=scratch,

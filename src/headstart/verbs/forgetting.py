@@ -80,7 +80,9 @@ def _on_source(job: Job, network: Model) -> dict[str, Any] | None:
     try:
         bundle = load_bundle(find_bundle(Path(where)))
         folder = RunFolder.existing(where)
-        data = _held_out(folder) if bundle.tasks else None
+        report = folder.read_report()
+        # Several tasks share a network and have no metric in common: nothing is forgotten in one number.
+        data = _held_out(folder) if len(bundle.tasks) == 1 and report.get("kind") != "tasks" else None
     except (HeadstartError, OSError, KeyError, ValueError):
         return None  # a bundle that was copied out of its run, data that have gone: nothing can be asked
     own = bundle.model.backbone
@@ -90,7 +92,7 @@ def _on_source(job: Job, network: Model) -> dict[str, Any] | None:
     task = bundle.tasks[0]
     labels = samples.labels(task.name)
     known = np.flatnonzero(~missing(labels))[:MOST]
-    metric = find_metric(task.kind, folder.read_report()["metric"])
+    metric = find_metric(task.kind, report["metric"])
     after = Model(_as_source(network, own), {task.name: bundle.model.head()}, bundle.model.grid)
     values = []
     for model in (bundle.model, after):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.schema import missing
-from headstart.features.probe import sample_losses, score
+from headstart.features.probe import as_metric, sample_losses, score
 from headstart.models.model import Model
 from headstart.train.inference import outputs
 from headstart.train.phase import Strategy
@@ -82,10 +82,10 @@ def settle_share(
     less = sample_losses(task, y, logits[known]) - each[best]
     error = float(less.std() / np.sqrt(max(1, len(less))))
     before, after = (score(task, job.metric.name, y, z[known]) for z in (logits, tried[best]))
+    was, now = (as_metric(task, job.metric.name, scored) for scored in (before, after))
     said = (
         f"with {best:.0%} of the way from the probe to the fine-tuned weights, the loss on validation changes by "
-        f"{-less.mean():+.3f} (standard error {error:.3f}) and {job.metric.name} from {abs(before):.3f} to "
-        f"{abs(after):.3f}"
+        f"{-less.mean():+.3f} (standard error {error:.3f}) and {job.metric.name} from {was:.3f} to {now:.3f}"
     )
     if less.mean() > error and after >= before:
         return best, tried[best], f"Weights were interpolated: {said}."

@@ -38,17 +38,12 @@ def on_validation(job: Job, result: Result, model: Model) -> Judged:
     have = ~np.isnan(result.validation).any(1)
     data, labels = job.parts[part].subset(np.flatnonzero(have)), labels[have]
     logits = result.validation[have]
-    baselines = {
-        "majority": constant_outputs(task, job.labels("train"), len(labels)),
-        "raw_features": calibrated(task, result.raw.validation[have], 1.0),
-        "linear_probe": calibrated(task, result.probes["last"].validation[have], 1.0),
-    }
-    if result.scratch is not None:
-        baselines["scratch"] = result.scratch.outputs("validation", data)
+    baselines = {n: calibrated(task, z[have], result.temperatures[n]) for n, z in result.baselines.items()}
+    baselines["majority"] = constant_outputs(task, job.labels("train"), len(labels))
     features = None
     if "test" not in job.parts and not job.few and result.fallback is None:
         features = outputs(model, job.reader(model.backbone), part, features=True).features
-    final = result.mixture.outputs(task, logits, result.beside[have])
+    final = result.mixture.outputs(task, logits, result.baselines["raw_features"][have])
     return Judged("validation", data, labels, logits, final, baselines, features)
 
 
@@ -71,8 +66,8 @@ def on_test(job: Job, result: Result, model: Model) -> Judged:
     probe = last.probe.logits(frozen[place]).numpy()
     baselines = {
         "majority": constant_outputs(task, job.labels("train"), len(data)),
-        "raw_features": calibrated(task, without, 1.0),
-        "linear_probe": calibrated(task, probe, 1.0),
+        "raw_features": calibrated(task, without, result.temperatures["raw_features"]),
+        "linear_probe": calibrated(task, probe, result.temperatures["linear_probe"]),
     }
     if result.scratch is not None:
         baselines["scratch"] = result.scratch.outputs("test", data)
@@ -80,9 +75,11 @@ def on_test(job: Job, result: Result, model: Model) -> Judged:
     if result.fallback is None:
         final = result.mixture.outputs(task, logits, without)
         return Judged("test", data, labels, logits, final, baselines, pooled)
-    rejected = calibrated(task, logits, 1.0)
+    rejected = calibrated(task, logits, result.temperatures[result.chosen])
     instead = {"raw_features": without, "linear_probe": probe}.get(result.fallback.name)
     if instead is None:
         instead = outputs(model, job.reader_once(model.backbone), "test").logits[task.name]
+    if result.fallback.name == "scratch" and result.scratch is not None and task.kind != "regression":
+        instead = instead / result.scratch.temperature  # as on validation
     final = result.mixture.outputs(task, instead)
     return Judged("test", data, labels, instead, final, baselines, network=rejected)

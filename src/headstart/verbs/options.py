@@ -78,7 +78,9 @@ class FitOptions(BaseModel):
     mixup: float = Field(0.0, ge=0, description="alpha of mixup; 0 is off")
     cutmix: float = Field(0.0, ge=0, description="alpha of cutmix; 0 is off")
     budget: float | None = Field(
-        None, description="time for the whole run, such as 90s, 30m or 2h: what does not fit is left out"
+        None,
+        description="time for the run, such as 90s, 30m or 2h: what does not fit is left out; "
+        "guard full and curve full come on top",
     )
     curve: Literal["probe", "full"] = Field("probe", description="learning curve of the probe, or of fine-tuning, too")
     guard: Literal["quick", "full", "off"] = Field(

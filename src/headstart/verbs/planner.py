@@ -54,12 +54,20 @@ def arms_of(job: Job) -> list[Arm]:
 
 
 def train_within(
-    job: Job, starts: dict[str, FrozenProbe], mirror: bool, probe: np.ndarray, labels: np.ndarray, reasons: list[str]
+    job: Job,
+    arms: list[Arm],
+    starts: dict[str, FrozenProbe],
+    mirror: bool,
+    probe: np.ndarray,
+    labels: np.ndarray,
+    reasons: list[str],
 ) -> Candidate | None:
     """Train what the budget allows; the candidate that came through, or None.
 
     Parameters
     ----------
+    arms
+        The candidates, the usual one first.
     starts
         Strategy -> where its network ends.
     probe
@@ -69,7 +77,6 @@ def train_within(
     reasons
         Every decision is added here.
     """
-    arms = arms_of(job)
     sizes = {arm.strategy: starts[arm.strategy].size for arm in arms}
     costs = job.step("costs", lambda: {a.name: training_seconds(job, a.strategy, sizes[a.strategy]) for a in arms})
     left = MARGIN * _left(job)

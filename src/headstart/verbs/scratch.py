@@ -15,6 +15,7 @@ import pandas as pd
 from headstart.core.notes import Notes
 from headstart.core.progress import progress
 from headstart.data import Dataset, Task
+from headstart.models.bundle import load_bundle
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.job import Job
 
@@ -31,12 +32,15 @@ class Scratch:
         Its run folder.
     seconds
         What it cost.
+    temperature
+        What its logits were divided by.
     """
 
     path: Path
     seconds: float
     predictions: pd.DataFrame
     task: Task
+    temperature: float
 
     def outputs(self, part: str, data: Dataset) -> np.ndarray:
         """Its calibrated outputs on "validation" (out of folds where data are few) or "test"; NaN where it has none."""
@@ -46,7 +50,7 @@ class Scratch:
         return found[:, 0] if self.task.kind == "regression" else found
 
     def logits(self, part: str, data: Dataset) -> np.ndarray:
-        """(N, K) logits whose outputs are `outputs`."""
+        """(N, K) logits whose outputs are `outputs`: divided by the temperature already."""
         p = self.outputs(part, data)
         if self.task.kind == "regression":
             return p[:, None]
@@ -72,6 +76,7 @@ def run_scratch(job: Job, run: Callable[[Job], object], reasons: list[str]) -> S
         "blend": False,
         "interpolate": False,
         "budget": None,
+        "curve": "probe",
         "examples": False,
         "out": folder.path,
     }
@@ -87,4 +92,5 @@ def run_scratch(job: Job, run: Callable[[Job], object], reasons: list[str]) -> S
     report = folder.read_report()
     predictions = pd.read_parquet(folder.predictions)
     predictions["id"] = predictions["id"].astype(str)
-    return Scratch(folder.path, report["cost"]["seconds"], predictions, job.task)
+    temperature = load_bundle(folder.bundle).temperatures.get(job.task.name, 1.0)
+    return Scratch(folder.path, report["cost"]["seconds"], predictions, job.task, temperature)

@@ -66,6 +66,7 @@ def _scored(job: Job, candidate: Candidate, n: int) -> np.ndarray:
             folds=job.folds[torch.as_tensor(some)],
             halves=job.halves[torch.as_tensor(some)],
             _features={},
+            seconds={},  # the step "curve" counts them
         )
         named = replace(arm, name=f"curve {n}{fold}", trial=True)
         progress().say(f"Learning curve: {arm.strategy} on {n} labels{fold.replace(' fold', ', fold')}")

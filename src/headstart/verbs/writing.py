@@ -58,8 +58,10 @@ class Result:
     ----------
     network, chosen, candidate, start
         The network that validation prefers, the strategy it comes from, and where it starts.
-    validation, beside
-        (N, K) held-out logits of what is handed back, and of the linear model without a network.
+    validation, baselines
+        (N, K) held-out logits of what is handed back, and of each baseline.
+    temperatures
+        Of each baseline and of the network chosen, by name: what is compared is calibrated, like what is handed back.
     mixture
         How logits become answers.
     fallback, scratch
@@ -73,7 +75,8 @@ class Result:
     candidate: Candidate | None
     start: FrozenProbe
     validation: np.ndarray
-    beside: np.ndarray
+    baselines: dict[str, np.ndarray]
+    temperatures: dict[str, float]
     mixture: Mixture
     fallback: Fallback | None
     scratch: Scratch | None
@@ -123,7 +126,10 @@ def finish(job: Job, result: Result, start: float) -> None:
 def _bundle(job: Job, result: Result, model: Model, about: dict[str, Any]) -> Bundle:
     task, schema, mixture = job.task, job.dataset.schema, result.mixture
     beside = Bundle(result.raw.model, (task,), {task.name: mixture.raw_temperature}) if mixture.weight else None
-    temperatures, columns, reading = {task.name: mixture.temperature}, schema.inputs, schema.reading
+    temperature = mixture.temperature
+    if result.fallback is not None and result.fallback.name == "scratch" and result.scratch is not None:
+        temperature *= result.scratch.temperature  # the mixture's is of logits that were divided by it
+    temperatures, columns, reading = {task.name: temperature}, schema.inputs, schema.reading
     return Bundle(model, (task,), temperatures, about, columns, reading, beside, mixture.weight)
 
 
