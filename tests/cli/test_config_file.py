@@ -83,3 +83,31 @@ def test_the_command_line_beats_the_file(headstart, tmp_path: Path) -> None:
     assert "'task' cannot be 'guess'" in headstart("fit", "--config", "run.yaml").stderr
     typed = headstart("fit", "--config", "run.yaml", "--task", "regression")
     assert "'epochs' cannot be 0" in typed.stderr
+
+
+def test_texts_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    text = (
+        "guard: off\nwindow: 128\nlabel: yes\nlabels: [1, no, 1.10]\ntime: 2026-01-31\ntest: ~\nblend: off\nepochs: 3\n"
+    )
+    known = ["guard", "window", "label", "labels", "time", "test", "blend", "epochs"]
+    assert read_config(write(tmp_path, text), known, known[:6]) == {
+        "guard": "off",
+        "window": "128",
+        "label": "yes",
+        "labels": ["1", "no", "1.10"],
+        "time": "2026-01-31",
+        "blend": False,
+        "epochs": 3,
+    }
+
+
+def test_a_file_says_what_the_command_line_says(tmp_path: Path) -> None:
+    from headstart.cli.fit import _from_file
+    from headstart.verbs.options import make_options
+
+    text = "guard: off\nwindow: 128\nimage-size: 96\nlr: 0.001\nbudget: 90\nbatch_size: 8\nlabels: a, b\n"
+    text += "seed: 2\nema: off\n"
+    options = make_options(_from_file(write(tmp_path, text)))
+    assert (options.guard, options.window, options.image_size, options.lr) == ("off", "128", 96, 0.001)
+    assert (options.budget, options.batch_size, options.labels) == (90, 8, ("a", "b"))
+    assert (options.seed, options.ema) == (2, False)

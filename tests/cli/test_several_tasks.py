@@ -27,6 +27,10 @@ def test_data_sets_are_named_with_repeated_options(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(app, ["one.csv", "--data", "a=one.csv"])
     assert isinstance(result.exception, ConfigError)
     assert "named twice" in str(result.exception)
+    result = CliRunner().invoke(app, ["--data", "a=one.csv", "--data", "flowers/"])
+    assert isinstance(result.exception, ConfigError)
+    assert "flowers/ has no name" in result.exception.what
+    assert "headstart fit flowers/" in result.exception.hint
 
 
 def test_a_dry_run_is_printed_by_task(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import zlib
 from pathlib import Path
 
@@ -188,3 +191,67 @@ def test_sizes_are_those_of_the_files_even_where_decoding_is_reduced(tmp_path: P
         Image.new("RGB", (1400, 1200), colour).save(tmp_path / label / "flat.jpg")
         Image.new("RGB", (1400, 1200), colour).save(tmp_path / label / "turned.jpg", exif=exif)
     assert load_data(tmp_path).sizes.tolist() == [[1200, 1400], [1400, 1200]] * 2
+
+
+@pytest.mark.parametrize(
+    "names", [["red, round", "red, square", "blue, round", "blue, square"], ["cat|dog", "cat", "dog"]]
+)
+def test_a_folder_is_one_class_whatever_it_is_called(tmp_path: Path, names: list[str]) -> None:
+    make(tmp_path, dict.fromkeys(names, 2))
+    task = load_data(tmp_path).schema.task()
+    assert (task.kind, task.classes) == ("single-label", tuple(sorted(names)))
+    assert load_data(tmp_path, task="multi-label").schema.task().kind == "multi-label"
+    assert load_data(tmp_path, test=tmp_path).schema.task().kind == "single-label"
+
+
+def test_folders_may_be_numbers(tmp_path: Path) -> None:
+    make(tmp_path, {f"{i}.5": 1 for i in range(12)})
+    assert load_data(tmp_path).schema.task().kind == "single-label"
+    assert load_data(tmp_path, task="regression").schema.task().kind == "regression"
+
+
+def close(monkeypatch: pytest.MonkeyPatch, folder: Path, *calls: str) -> None:
+    """Let these functions of `os` refuse a folder and what lies in it, whoever runs the tests."""
+
+    def refusing(real):
+        def call(path=".", *arguments, **named):
+            if isinstance(path, str | Path) and folder in (Path(path), Path(path).parent):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *arguments, **named)
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+@pytest.mark.parametrize("calls", [("stat",), ("listdir", "scandir")], ids=["no way in", "no list"])
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: tuple[str, ...]
+) -> None:
+    make(tmp_path / "p", {"a": 2, "b": 2})
+    close(monkeypatch, tmp_path / "p", *calls)
+    with pytest.raises(DataError, match="cannot be read: Permission denied") as caught:
+        load_data(tmp_path / "p")
+    assert str(tmp_path / "p") in caught.value.what
+    assert caught.value.hint
+
+
+def test_a_class_that_may_not_be_read_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, {"a": 2, "b": 2, "c": 2})
+    close(monkeypatch, tmp_path / "b", "scandir")
+    with pytest.raises(DataError, match=r"b cannot be read: Permission denied"):
+        load_data(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("where", ["a/caf\udce9.png", "caf\udce9/0.png"])
+def test_names_that_are_not_utf_8_are_refused(tmp_path: Path, where: str) -> None:
+    make(tmp_path, {"a": 2, "b": 2})
+    whole = (tmp_path / "a" / "0.png").read_bytes()
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).write_bytes(whole)
+    with pytest.raises(DataError, match=r"caf\\udce9.*is not UTF-8"):
+        load_data(tmp_path)
+    with pytest.raises(DataError, match=r"caf\\udce9.*is not UTF-8"):
+        load_inputs(str(tmp_path))

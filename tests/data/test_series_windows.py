@@ -368,3 +368,21 @@ def test_a_column_without_values_is_left_out_and_named() -> None:
     data = load_data(series().assign(broken=np.nan), id="id", time="k")
     assert data.schema.inputs == ("v",)
     assert "Columns without a value in their first rows are left out: broken." in said(data)
+
+
+def test_channels_of_a_test_table_stand_in_the_order_of_training(tmp_path: Path) -> None:
+    """Channels that were guessed follow the columns: other orders would be read as other channels."""
+    given = {name: WINDOWED[name] for name in ("id", "time", "label", "window", "stride")}
+    train = recordings(4)[["rec", "t", "x", "y", "activity"]]
+    held = recordings(1).assign(rec="new")[["rec", "t", "y", "x", "activity"]]
+    data = load_data(train, **given, test=held)
+    assert data.schema.inputs == ("x", "y")
+    np.testing.assert_allclose(data.part("test").read(0).inputs, held[["x", "y"]][:HZ], rtol=1e-6)
+    error = refused({"train": train, "test": held}, **given)
+    assert "in y, x, the training data in x, y" in error.what
+    assert "no column 'y'" in refused(train, **given, test=held.drop(columns="y")).what
+
+
+def test_lengths_may_be_numbers_of_steps() -> None:
+    given = {**WINDOWED, "window": HZ, "stride": HZ // 2}
+    assert load_data(recordings(), **given).ids == load_data(recordings(), **WINDOWED).ids

@@ -219,3 +219,52 @@ def test_views_share_and_slice() -> None:
         load_data(data, label="x")
     assert load_data(data) is data
     assert load_inputs(some).ids == ["1"]
+
+
+def test_two_ways_to_write_a_path_are_no_two_names(folder: Path, frame: pd.DataFrame) -> None:
+    twice = frame.assign(file=["./p/0.png", *frame["file"][:-1]])
+    data = load_data(write(twice, folder / "table.csv"))
+    assert data.ids == [str(row) for row in range(N)]
+
+
+def test_names_in_a_table_that_are_not_utf_8_are_refused(folder: Path, frame: pd.DataFrame) -> None:
+    names = [str(folder / "caf\udce9.png"), *(str(folder / name) for name in frame["file"][1:])]
+    odd = frame.assign(file=pd.Series(names, dtype=object))
+    with pytest.raises(DataError, match=r"caf\\udce9\.png is not UTF-8"):
+        load_data(odd, image="file", label="label")
+
+
+def test_a_group_is_the_same_in_a_part_with_gaps(folder: Path, frame: pd.DataFrame) -> None:
+    """A blank makes decimal numbers of a column: patient 1.0 must not stand on the other side of patient 1."""
+    train = write(frame.assign(patient=[i // 2 for i in range(N)]), folder / "train.csv")
+    held = frame.assign(patient=[1, None] * (N // 2))
+    data = load_data(train, label="label", group="patient", test=write(held, folder / "test.csv"))
+    assert data.part("train").groups.tolist() == [str(i // 2) for i in range(N)]
+    assert data.part("test").groups[::2].tolist() == ["1"] * (N // 2)
+    assert len(set(data.part("test").groups)) == 1 + N // 2
+
+
+def test_parts_given_apart_are_read_from_the_columns_of_the_training_data(folder: Path, frame: pd.DataFrame) -> None:
+    frame = frame.assign(mask=frame["file"][::-1].to_numpy())
+    train, held = frame[["file", "mask", "label"]], frame[["mask", "file", "label"]]
+    train, held = (
+        train.rename(columns={"file": "image", "mask": "path"}),
+        held.rename(columns={"file": "image", "mask": "path"}),
+    )
+    data = load_data(write(train, folder / "train.csv"), test=write(held, folder / "test.csv"))
+    assert data.schema.inputs == ("image",)
+    np.testing.assert_array_equal(data.part("test").read(0).inputs, decode(folder / "p/0.png"))
+    with pytest.raises(DataError, match="no column 'image'"):
+        load_data(folder / "train.csv", test=write(held.drop(columns="image"), folder / "other.csv"))
+
+
+def test_parts_whose_texts_stand_in_other_columns_are_refused() -> None:
+    short, long = ["a few words, no more"] * 4, ["a good many more words than in the other column"] * 4
+    both = pd.DataFrame({"first": short, "second": long, "label": list("abab")})
+    other = both.rename(columns={"first": "second", "second": "first"})
+    data = load_data(both, test=other)
+    assert data.schema.inputs == ("second",)
+    assert data.part("test").read(0).inputs == short[0]
+    parts = datasets.DatasetDict(train=datasets.Dataset.from_pandas(both), test=datasets.Dataset.from_pandas(other))
+    with pytest.raises(DataError, match=r"test data have their texts in first, the training data in second"):
+        load_data(parts)

@@ -302,3 +302,27 @@ def test_networks_of_transformers(
     assert set(tensors) <= set(theirs)
     if stage is None:
         assert {n for n in theirs if n not in tensors} <= {"pooler.dense.weight", "pooler.dense.bias"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"arguments": {"checkpoint_path": "secret.pth"}}, StoreError, "checkpoint_path"),
+        ({"arguments": {"img_size": 64, "pretrained_cfg": {"hf_hub_id": "a/b"}}}, StoreError, "pretrained_cfg"),
+        ({"architecture": "hf-hub:somebody/anything"}, ModelError, "hf-hub:somebody/anything"),
+        ({"architecture": "local-dir:/tmp/anything"}, ModelError, "local-dir:/tmp/anything"),
+    ],
+)
+def test_a_bundle_from_elsewhere_opens_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changed: dict, error: type[Exception], said: str
+) -> None:
+    prepare_torchvision()
+    import timm
+
+    meta = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps({**meta, **changed}))
+    monkeypatch.setattr(timm, "create_model", lambda *a, **b: pytest.fail("timm was asked for it"))
+    with pytest.raises(error) as caught:
+        load_bundle(folder)
+    assert said in str(caught.value)
+    assert caught.value.hint

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
 from headstart.data.load import load_data
-from headstart.models.raw import RawSummary, summary
+from headstart.data.schema import Sample
+from headstart.models.raw import RawPixels, RawSummary, summary
 from headstart.verbs.modalities.base import features_of
 
 
@@ -44,3 +46,20 @@ def test_a_data_set_of_unequal_series_gives_one_table(channels: int) -> None:
     table = features_of(RawSummary(channels), data)
     assert table.shape == (10, 4 * channels)
     np.testing.assert_allclose(table[7].numpy(), summary(series[7]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("floating", [False, True])
+def test_grey_pixels_of_colour_are_its_brightness(floating: bool) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (40, 50, 1), dtype=np.uint8)
+    grey = grey.astype(np.float32) / 255 if floating else grey
+    backbone = RawPixels(1)
+
+    def pixels(picture: np.ndarray) -> np.ndarray:
+        return backbone.preprocess(backbone.settle(Sample("0", picture)), "plain", 0)["x"].numpy()
+
+    assert pixels(grey).shape == (28 * 28,)
+    np.testing.assert_allclose(pixels(np.repeat(grey, 3, axis=2)), pixels(grey), atol=1e-6)
+    colour = np.random.default_rng(1).integers(0, 256, (28, 28, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(colour).convert("L"), np.float32).ravel() / 255
+    given = colour.astype(np.float32) / 255 if floating else colour
+    np.testing.assert_allclose(pixels(given), expected, atol=1.1 / 255)

@@ -295,3 +295,9 @@ def test_own_module_whose_channels_lack_a_mean() -> None:
 def test_own_module_with_a_wrong_name() -> None:
     with pytest.raises(ModelError, match=r"no submodule 'body\.c'(?s:.*)Near: body\.[ab]"):
         from_module(Own(), ["stem", "body.c"], InputSpec(size=32, native_size=32))
+
+
+def test_an_unknown_network_without_near_names_says_how_to_search() -> None:
+    with pytest.raises(ModelError) as caught:
+        open_vision(parse_reference("timm:zzzzzzzz"), Wanted())
+    assert caught.value.hint.startswith("`headstart models QUERY`")

@@ -153,6 +153,19 @@ class TestLoss:
         batch = ctx.reader.batch("corpus", [0], ("plain",), labels=False)
         assert torch.isfinite(objective.losses(model, {"corpus": batch}, ctx).total())
 
+    def test_its_map_is_drawn_from_the_seed_of_the_run(self, tmp_path: Path) -> None:
+        def drawn(seed: int) -> torch.Tensor:
+            backbone = network("gru")
+            ctx = Context(Model(backbone, {}), Reader({"corpus": pieces(tmp_path)}, backbone, seed), seed)
+            return LanguageModel().build(ctx)["decoder"].project.weight
+
+        before = torch.random.get_rng_state()
+        first = drawn(0)
+        torch.rand(5)
+        assert torch.equal(first, drawn(0))
+        assert not torch.equal(first, drawn(1))
+        torch.random.set_rng_state(before)
+
 
 class TestTiedWeights:
     def test_they_belong_to_the_embedding_alone(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,7 @@ def test_other_folders_are_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 HOLD = """
 import sys
 from pathlib import Path
+from typing import Any
 from headstart.store.runfolder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("held", flush=True)
@@ -159,3 +161,25 @@ def test_reports_round_trip(tmp_path: Path) -> None:
     report = {"schema": 1, "task": {"classes": ["ä", "b"]}, "metrics": {"test": {"auroc": None}}}
     folder.write_report(report)
     assert folder.read_report() == report
+
+
+def test_two_starts_at_once_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    real, others = Path.mkdir, [Path("runs/flowers"), Path("runs/flowers-2")]
+
+    def late(path: Path, *arguments: Any, **named: Any) -> None:
+        """Another process is quicker, twice."""
+        if path in others:
+            others.remove(path)
+            real(path, parents=True)
+        real(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    assert RunFolder.create(None, "flowers").path == Path("runs/flowers-3")
+
+
+def test_runs_that_cannot_be_made_are_no_endless_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").symlink_to("nowhere")
+    with pytest.raises(StoreError, match="Cannot write"):
+        RunFolder.create(None, "flowers")

@@ -103,6 +103,25 @@ def test_cached_equals_uncached(name: str, tmp_path: Path) -> None:
     assert np.allclose(logits, plain, rtol=1e-3, atol=1e-3)
 
 
+def test_states_of_texts_in_windows_are_not_kept(tmp_path: Path) -> None:
+    """Behind a stage such a text has a row per window, and what is kept has one per text: the phase runs uncached."""
+    data = texts()
+    wanted = Wanted(size=6, modality="text", long="windows", arch="width=6,embedding=4", corpus=lambda: ["cat dog sun"])
+    ended = []
+    for cut in ("rnn.0", None):
+        torch.manual_seed(0)
+        backbone = open_model("scratch:lstm", wanted)
+        assert "rnn.0" in backbone.cuts, "within a batch it can be resumed, which importance of tokens does"
+        model = Model(backbone, {"label": Head(3 * 6, CLASSES)})
+        objective = Supervised(data.schema.tasks, Loss(0.0, None, {"label": 1.0}, 0, 0), "plain", "length")
+        phase = Phase("last", {"rnn.1": 1e-2, "head": 1e-2}, 2, batch_size=4, cut=cut)
+        Trainer(
+            model, Reader({"train": data}, backbone, 0), [Work(phase, [objective])], Settings(scratch=tmp_path)
+        ).run()
+        ended.append(model.state_dict())
+    assert all(torch.equal(tensor, ended[1][name]) for name, tensor in ended[0].items())
+
+
 def views_of(reader: CachedReader, epochs: int) -> list[Tensor]:
     return [reader.batch("a", range(N), ("train",), epoch=e).views["train"]["x"].clone() for e in range(epochs)]
 

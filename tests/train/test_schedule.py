@@ -50,6 +50,14 @@ def test_no_warm_up(name: str) -> None:
     assert factor(0.0) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("warmup", [None, 0.5])
+def test_a_phase_of_one_step_takes_the_full_rate(name: str, warmup: float | None) -> None:
+    assert make_schedule(name, warmup, 1)(0.0) == 1
+    for t in (0.0, 0.3, 0.5):
+        assert make_schedule(name, warmup, 2)(t) == make_schedule(name, warmup)(t)
+
+
 @given(t=st.floats(0, 1))
 def test_slanted_triangular_is_equation_3(t: float) -> None:
     """Howard & Ruder, eq. 3, with T steps, cut_frac .1, ratio 32."""

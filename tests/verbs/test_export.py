@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -165,6 +166,9 @@ def test_a_graph_that_computes_something_else_is_not_written(tmp_path: Path, mon
     with pytest.raises(ModelError, match="differs"):
         hs.export(bundle)
     assert not (bundle / "export-onnx").exists()
+    with pytest.raises(ModelError, match="differs"):
+        hs.export(bundle, out=tmp_path / "deep" / "er")
+    assert not (tmp_path / "deep").exists()
 
 
 def test_pairs_and_windows(tmp_path: Path) -> None:
@@ -176,3 +180,23 @@ def test_pairs_and_windows(tmp_path: Path) -> None:
     windows = open_model("sample:all-minilm-l6-v2", Wanted(size=32, channels=3, modality="text", long="windows")).eval()
     with pytest.raises(ModelError, match="windows"):
         hs.export(kept(tmp_path / "b", windows, task, 384))
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[verb.__module__], "_exported", lambda *_: pytest.fail("converted"))
+    bundle, real = resnet(tmp_path / "b"), Path.mkdir
+    (tmp_path / "model.onnx").write_bytes(b"mine")
+    with pytest.raises(StoreError, match=r"model\.onnx is a file"):
+        hs.export(bundle, out=tmp_path / "model.onnx", force=True)
+    with pytest.raises(StoreError, match="Not a directory"):
+        hs.export(bundle, out=tmp_path / "model.onnx" / "below")
+
+    def closed(path: Path, *arguments: Any, **named: Any) -> None:
+        if path == tmp_path / "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        real(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "mkdir", closed)
+    with pytest.raises(StoreError, match="Permission denied") as caught:
+        hs.export(bundle, out=tmp_path / "closed")
+    assert "may not write" in caught.value.hint

@@ -14,7 +14,7 @@ from tests.verbs.words_and_curves import label, recordings, reviews, table, text
 import headstart as hs
 from headstart.cli.failures import guard
 from headstart.cli.main import _run
-from headstart.verbs.predict_table import with_predictions
+from headstart.verbs.predict_table import with_predictions, write_table
 
 TINY = {"model": "scratch:gru", "arch": "layers=1,width=12,embedding=12", "epochs": 1, "max_length": 32}
 
@@ -83,6 +83,52 @@ def test_columns_that_are_there_already_keep_their_content(run: hs.Run, tmp_path
     assert list(found.columns) == ["review", "predicted", "confidence", "predicted_", "confidence_"]
     assert set(found["predicted"]) == {"mine"}
     assert set(found["predicted_"]) <= {"pos", "neg"}
+
+
+ANSWERS = [{"id": str(i), "predicted": "pos", "confidence": 0.123456789012345} for i in range(3)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_what_stands_in_a_table_is_written_as_it_stands(suffix: str, tmp_path: Path) -> None:
+    lines = ["id,n,x,w,word,flag", "00123,3,0.1,1e-05,NA,True", "00007,,2.50,0.25,null,False", ",4,1e5,2.0,,True"]
+    lines = [line.replace(",", "\t" if suffix == ".tsv" else ",") for line in lines]
+    (tmp_path / f"t{suffix}").write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
+    frame = with_predictions(tmp_path / f"t{suffix}", ANSWERS)
+    write_table(frame, tmp_path / f"out{suffix}")
+    written = (tmp_path / f"out{suffix}").read_text().splitlines()
+    assert [line[: len(own)] for line, own in zip(written, lines, strict=True)] == lines
+    # What is written the same as a number is one where a file tells numbers from texts.
+    write_table(frame, tmp_path / "out.jsonl")
+    found = read(tmp_path / "out.jsonl").to_dict("records")
+    assert [row["id"] for row in found] == ["00123", "00007", ""]
+    assert [row["w"] for row in found] == [1e-05, 0.25, 2.0]
+    assert [row["flag"] for row in found] == [True, False, True]
+
+
+RECORDS = [
+    {"id": "00123", "when": "2024-01-01T00:00:00", "day": "2024-01-01", "n": 3, "x": 0.1234567890123, "of": [1, 2]},
+    {"id": "1", "when": "2024-01-02T00:00:00", "day": None, "n": None, "x": 1e-12, "of": []},
+    {"id": "2", "when": "2024-01-02T00:00:00+01:00", "day": None, "n": 2**53 + 1, "x": 1e300, "of": [3]},
+]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_values_of_json_stay_as_they_are(name: str, tmp_path: Path) -> None:
+    lines = [json.dumps(record) for record in RECORDS]
+    (tmp_path / name).write_text("\n".join(lines) if name == "t.jsonl" else json.dumps(RECORDS, indent=1))
+    frame = with_predictions(tmp_path / name, ANSWERS)
+    write_table(frame, tmp_path / "out.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [
+        {**record, "predicted": "pos", "confidence": 0.123456789012345} for record in RECORDS
+    ]
+    write_table(frame, tmp_path / "out.csv")
+    assert read(tmp_path / "out.csv")["n"].tolist() == ["3", "", str(2**53 + 1)]
+
+
+def test_dates_are_written_as_dates(tmp_path: Path) -> None:
+    frame = with_predictions(pd.DataFrame({"day": pd.date_range("2024-01-01", periods=3)}), ANSWERS)
+    write_table(frame, tmp_path / "out.jsonl")
+    assert read(tmp_path / "out.jsonl")["day"].str[:10].tolist() == ["2024-01-01", "2024-01-02", "2024-01-03"]
 
 
 def test_further_classes_are_columns_of_their_own(run: hs.Run, tmp_path: Path) -> None:

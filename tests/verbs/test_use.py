@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 import headstart as hs
 from headstart.core.errors import ConfigError, DataError, HeadstartError, StoreError
+from headstart.data.schema import Task
+from headstart.models import Wanted, open_vision, parse_reference
+from headstart.models.bundle import Bundle, save_bundle
+from headstart.models.model import Head, Model
+from headstart.models.raw import RawPixels
+from headstart.verbs.evaluate import _aligned
+from headstart.verbs.evaluation import per_class
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +135,41 @@ def test_folders_that_are_no_runs(tmp_path: Path, finished: hs.Run, shapes: Modu
     with pytest.raises(StoreError, match="not empty"):
         hs.fit(shapes.arrays(4), **shapes.QUICK, out=tmp_path / "full")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+def test_labels_that_are_not_known_are_not_judged() -> None:
+    """Of a model of a, b and c: data without c, and samples that lack a label, or all of them."""
+    there, task = (Task("y", "multi-label", tuple(names)) for names in ("ab", "abc"))
+    table = np.array([[1, 0], [np.nan, np.nan], [np.nan, 1]], dtype=np.float32)
+    data: Any = SimpleNamespace(labels=lambda name: table)
+    labels, unknown = _aligned(data, there, "multi-label", task.classes)
+    assert not unknown
+    np.testing.assert_array_equal(labels, [[1, 0, 0], [np.nan] * 3, [np.nan, 1, 0]])
+    rows = per_class(task, labels, np.array([[0.9, 0.1, 0.1], [0.9, 0.9, 0.9], [0.9, 0.9, 0.1]]))
+    assert [(row["n"], row["precision"]) for row in rows] == [(1, 1.0), (1, 1.0), (0, None)]
+
+
+@pytest.mark.parametrize("blended", [True, False])
+def test_a_model_of_grey_pictures_takes_the_same_in_colour(tmp_path: Path, blended: bool) -> None:
+    """The network repeats grey for its three channels: what it takes, the linear model on grey pixels takes."""
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        picture = Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8))
+        for mode in ("L", "RGB"):
+            for label in "ab":
+                (tmp_path / mode / label).mkdir(parents=True, exist_ok=True)
+                picture.convert(mode).save(tmp_path / mode / label / f"{i}.png")
+    task = Task("label", "single-label", ("a", "b"))
+    torch.manual_seed(0)
+    bundle = Bundle(Model(RawPixels(1), {"label": Head(28 * 28, 2)}), (task,))
+    if blended:
+        network = open_vision(parse_reference("scratch:timm:test_resnet"), Wanted(size=32, channels=1))
+        width = network.pool(network.run({"x": torch.zeros(1, 3, 32, 32)}), 1).shape[1]
+        bundle = Bundle(Model(network, {"label": Head(width, 2)}).eval(), (task,), beside=bundle, weight=0.5)
+    save_bundle(tmp_path / "bundle", bundle)
+    grey, colour = (hs.predict(tmp_path / "bundle", str(tmp_path / mode)) for mode in ("L", "RGB"))
+    assert [row["confidence"] for row in colour] == pytest.approx([row["confidence"] for row in grey], abs=1e-5)
+    found = [hs.evaluate(tmp_path / "bundle", tmp_path / mode)["metrics"] for mode in ("L", "RGB")]
+    assert found[0]["log_loss"]["value"] == pytest.approx(found[1]["log_loss"]["value"], abs=1e-5)
+    with pytest.raises(DataError, match="channels"):
+        hs.predict(tmp_path / "bundle", np.zeros((2, 40, 40, 5), np.uint8))

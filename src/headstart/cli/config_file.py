@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.core.errors import ConfigError, did_you_mean
 
+if TYPE_CHECKING:
+    import yaml
 
-def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
+
+def read_config(path: Path, known: Collection[str], texts: Collection[str] = ()) -> dict[str, Any]:
     """Read options from a YAML file.
 
     Parameters
@@ -18,6 +21,9 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
         A mapping from option names to values; `image-size` and `image_size` are the same.
     known
         The names that there are, with _ for -.
+    texts
+        Those whose values are texts. They are taken as they are written, as from the command line: YAML makes a
+        number of 128 and False of off.
 
     Returns
     -------
@@ -50,7 +56,8 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path} is not a list of options.", "One option a line: `name: value`.")
     first: dict[str, int] = {}
-    for key, _ in node.value:
+    written: dict[str, yaml.Node] = {}
+    for key, value in node.value:
         line = key.start_mark.line + 1
         name = str(key.value).replace("-", "_")
         if name not in known:
@@ -60,8 +67,18 @@ def read_config(path: Path, known: Collection[str]) -> dict[str, Any]:
                 f"{path}, line {line}: {key.value!r} stands there already in line {first[name]}.",
                 "Keep one of the two.",
             )
-        first[name] = line
-    return {str(k).replace("-", "_"): v for k, v in content.items() if v is not None}
+        first[name], written[name] = line, value
+    found = {str(k).replace("-", "_"): v for k, v in content.items() if v is not None}
+    return {name: _as_written(written[name], v) if name in texts else v for name, v in found.items()}
+
+
+def _as_written(node: yaml.Node, value: Any) -> Any:
+    """A text, or a list of texts; anything else as YAML understands it."""
+    if isinstance(node.value, str):
+        return node.value
+    if isinstance(value, list) and all(isinstance(item.value, str) for item in node.value):
+        return [item.value for item in node.value]
+    return value
 
 
 def _line(error: Exception) -> str:

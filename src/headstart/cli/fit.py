@@ -44,6 +44,12 @@ def command(
     source: str | list[str] | None = data or named
     if data and named:
         raise ConfigError("Data are named twice.", "Name one data set as the argument, or several with --data.")
+    for text in named or ():
+        if "=" not in text:
+            raise ConfigError(
+                f"--data {text} has no name.",
+                f"Several data sets are given as --data NAME=PATH each; one is the argument: headstart fit {text}",
+            )
     if config is not None:
         from_file = _from_file(config)
         source = source or from_file.pop("data", None)
@@ -67,7 +73,8 @@ def command(
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    from_file = read_config(path, [*NOT_IN_A_FILE, *(row.name for row in fit_options.ROWS)])
+    known = [*NOT_IN_A_FILE, *(row.name for row in fit_options.ROWS)]
+    from_file = read_config(path, known, [row.name for row in fit_options.ROWS if row.kind is str])
     if isinstance(from_file.get("labels"), str):
         from_file["labels"] = fit_options.columns(from_file["labels"])
     if not isinstance(from_file.get("data", ""), str):

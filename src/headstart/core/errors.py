@@ -6,7 +6,8 @@ Anything that is not a `HeadstartError` is a bug in Headstart and keeps its trac
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class HeadstartError(Exception):
@@ -63,3 +64,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return "Did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "Known: " + ", ".join(sorted(known)) + "." if len(known) <= 40 else ""
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """Say of data that may not be read which they are; around a function as a decorator, too.
+
+    Raises
+    ------
+    DataError
+        In place of a `PermissionError`.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.", "Change its permissions.") from None

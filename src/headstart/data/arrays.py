@@ -9,7 +9,7 @@ import numpy as np
 from headstart.core.errors import DataError
 from headstart.core.notes import Notes
 from headstart.data.picture_sources import ArraySource, CellSource, PictureSource
-from headstart.data.pictures import channels_first, unit_range
+from headstart.data.pictures import channels_first
 from headstart.data.raw import Raw
 
 
@@ -71,7 +71,7 @@ def label_column(labels: Any, count: int, one: str, notes: Notes) -> Any:
 
 
 def as_pictures(pictures: Any) -> PictureSource:
-    """A source over an array of pictures or a list of them; floating point is brought to the scale 0 to 1.
+    """A source over an array of pictures or a list of them.
 
     Raises
     ------
@@ -89,20 +89,10 @@ def as_pictures(pictures: Any) -> PictureSource:
     if channels_first(pictures.shape):
         pictures = np.moveaxis(pictures, 1, -1)
     if pictures.dtype.kind == "f":
-        known = np.isfinite(pictures)
-        # A picture with NaN is that picture's fault; the scale is that of all others.
-        pictures = unit_range(pictures) if known.all() else _scaled(pictures, known)
+        pictures = pictures.astype(np.float32, copy=False)
     elif pictures.dtype != np.uint8 or pictures.shape[-1] == 4:
         return CellSource(pictures)
     return ArraySource(pictures)
-
-
-def _scaled(pictures: np.ndarray, known: np.ndarray) -> np.ndarray:
-    good = known.reshape(len(pictures), -1).all(axis=1)
-    scaled = np.full(pictures.shape, np.nan, np.float32)
-    if good.any():
-        scaled[good] = unit_range(pictures[good])
-    return scaled
 
 
 def as_numpy(values: Any) -> Any:

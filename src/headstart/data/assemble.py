@@ -15,7 +15,7 @@ from headstart.data.facts import Facts
 from headstart.data.raw import Raw
 from headstart.data.schema import Schema, Task, missing
 from headstart.data.source import About, ConcatSource
-from headstart.data.tasks import TaskOption, check_variety, task_from_column, task_from_indicators
+from headstart.data.tasks import TaskOption, _class_name, check_variety, task_from_column, task_from_indicators
 
 BAD_SHARE = 10
 """At most one in this many samples may be unreadable before data are refused (one always may)."""
@@ -51,8 +51,9 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip", var
     rows = _readable(raw, facts, bad_samples)
     tasks, labels = [], {}
     for name, values in raw.columns.items():
-        kind = raw.kinds.get(name, "auto")
-        found, full = _understand(raw, name, values, task if kind == "auto" else kind, rows)
+        said: list[TaskOption] = [raw.kinds.get(name, "auto"), task, raw.usual_kind]
+        kind = next((kind for kind in said if kind != "auto"), raw.usual_kind)
+        found, full = _understand(raw, name, values, kind, rows)
         tasks.append(found)
         labels[found.name] = full
         if varied:
@@ -117,7 +118,7 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
     Raises
     ------
     DataError
-        If a part is given twice, or the label columns differ.
+        If a part is given twice, or the label columns or the columns of the inputs differ.
     """
     raws, parts = [raw], [_parts(raw, "train")]
     for part, extra in extras.items():
@@ -128,6 +129,7 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
                 f"The {part} data have the labels {sorted(extra.columns)}, the training data {sorted(raw.columns)}.",
                 "Name the label columns so that both have them.",
             )
+        _check_inputs(raw, part, extra)
         raws.append(extra)
         parts.append(np.full(len(extra.source), part))
     ids = [*raw.ids]
@@ -144,6 +146,7 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
         columns={name: _joined([each.columns[name] for each in raws]) for name in raw.columns},
         classes=_common_classes(raws),
         kinds=raw.kinds,
+        usual_kind=raw.usual_kind,
         groups=_groups(raws),
         times=_all_or_none([each.times for each in raws]),
         parts=np.concatenate(parts),
@@ -154,6 +157,17 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
         empty_classes=raw.empty_classes,
         notes=notes,
     )
+
+
+def _check_inputs(raw: Raw, part: str, extra: Raw) -> None:
+    """Refuse a part out of other columns, or the same in another order: it would be taken for what it is not."""
+    mine, others = tuple(raw.inputs), tuple(extra.inputs)
+    if mine and others and mine != others:
+        raise DataError(
+            f"The {part} data have their {raw.source.many} in {', '.join(others)}, the training data in "
+            f"{', '.join(mine)}.",
+            "Give both the same columns in the same order, or name the columns: --image, --text or --series.",
+        )
 
 
 class _Chain:
@@ -220,7 +234,9 @@ def _note_unlabelled(tasks: list[Task], labels: Mapping[str, np.ndarray], rows: 
 
 def _group_names(values: Any, ids: Any) -> np.ndarray:
     """Groups as texts; a row without one is a group of its own."""
-    return np.array([f"\0{name}" if pd.isna(value) else str(value) for value, name in zip(values, ids, strict=True)])
+    # A gap makes decimal numbers of a whole column: patient 1.0 of a test table is patient 1 of the training table.
+    found = [f"\0{name}" if pd.isna(value) else _class_name(value) for value, name in zip(values, ids, strict=True)]
+    return np.array(found)
 
 
 def _seconds(values: Any, notes: Notes) -> np.ndarray:

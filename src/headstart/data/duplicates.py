@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,7 +20,11 @@ hashes that differ in at most seven have one in common, so only pictures that sh
 
 CORRELATION = 0.99
 _THUMBNAIL = 64
+_CELLS = 2**20
+"""How many pairs of hashes are looked at together."""
+
 _BLOCK = 1024
+"""How many pairs of thumbnails are compared together."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ def find_copies(dataset: Dataset) -> Copies:
 
     Notes
     -----
-    Memory is O(n); time is O(n + pairs that share a band), compared in blocks by numpy.
+    Memory is O(n): pairs are found and compared in blocks, and only what they join is kept. Time is O(n + pairs that
+    share a band); a pair that others have joined already is not compared, so many copies of one picture take O(n).
     """
     _, exact = np.unique(dataset.content_hashes, return_inverse=True)
     exact = exact.reshape(-1).astype(np.int64)
@@ -58,11 +63,12 @@ def find_copies(dataset: Dataset) -> Copies:
     if len(candidates) < 2:
         return Copies(exact, exact)
     bits = np.array([hashes[i] for i in candidates], dtype=np.int64).view(np.uint64)
-    pairs = _confirmed(dataset, candidates, bits)
-    if not len(pairs):
+    involved = np.flatnonzero(near_another(bits))
+    if not len(involved):
         return Copies(exact, exact)
-    left, right = exact[candidates[pairs[:, 0]]], exact[candidates[pairs[:, 1]]]
-    return Copies(exact, join(exact, left, right))
+    kept, thumbnails = _thumbnails(dataset, candidates[involved])
+    groups = exact[candidates[involved[kept]]]
+    return Copies(exact, join(exact, groups, groups[joined(bits[involved[kept]], thumbnails)]))
 
 
 def join(groups: np.ndarray, left: Sequence[int] | np.ndarray, right: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -76,51 +82,104 @@ def join(groups: np.ndarray, left: Sequence[int] | np.ndarray, right: Sequence[i
     return connected_components(graph, directed=False)[1][groups].astype(np.int64)
 
 
-def candidate_pairs(bits: np.ndarray) -> Iterator[np.ndarray]:
-    """Pairs (i < j) of hashes that differ in at most `MOST_BITS` bits, in blocks of (k, 2).
-
-    A pair may come twice.
+def candidate_pairs(
+    bits: np.ndarray, settled: Callable[[np.ndarray], bool] = lambda hashes: False
+) -> Iterator[np.ndarray]:
+    """Pairs (i < j) of hashes that differ in at most `MOST_BITS` bits, each once, in blocks of (k, 2).
 
     Parameters
     ----------
     bits
         (n,) uint64.
+    settled
+        Says of some hashes (their positions) that no pair of them is asked for any more.
     """
     bands = bits.view(np.uint8).reshape(len(bits), 8)
     for band in range(8):
         order = np.argsort(bands[:, band], kind="stable")
         starts = np.flatnonzero(np.r_[True, np.diff(bands[order, band]) != 0, True])
         for start, stop in pairwise(starts):
-            bucket = np.sort(order[start:stop])
-            for begin in range(0, len(bucket), _BLOCK):
-                rows = bucket[begin : begin + _BLOCK]
-                rest = bucket[begin:]
+            rest = np.sort(order[start:stop])
+            while len(rest) > 1 and not settled(rest):
+                rows = rest[: max(1, _CELLS // len(rest))]
                 near = np.bitwise_count(bits[rows][:, None] ^ bits[rest][None, :]) <= MOST_BITS
                 a, b = np.nonzero(near)
-                keep = rows[a] < rest[b]
-                if keep.any():
-                    yield np.stack([rows[a[keep]], rest[b[keep]]], axis=1)
+                pairs = np.stack([rows[a], rest[b]], axis=1)[rows[a] < rest[b]]
+                # Those that share an earlier band came with that.
+                new = (bands[pairs[:, 0], :band] != bands[pairs[:, 1], :band]).all(axis=1)
+                if new.any():
+                    yield pairs[new]
+                rest = rest[len(rows) :]
 
 
-def _confirmed(dataset: Dataset, candidates: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """Pairs of candidates whose thumbnails correlate; (k, 2)."""
-    blocks = list(candidate_pairs(bits))
-    if not blocks:
-        return np.empty((0, 2), np.int64)
-    pairs = np.unique(np.concatenate(blocks), axis=0)
-    involved = np.unique(pairs)
-    thumbnails = np.empty((len(involved), _THUMBNAIL * _THUMBNAIL), np.float32)
-    with progress().task("Comparing similar pictures", len(involved)) as advance:
-        for row, candidate in enumerate(involved):
-            picture = dataset.read(int(candidates[candidate]), size_hint=2 * _THUMBNAIL).inputs
-            thumbnails[row] = _standardised(grey_thumbnail(picture, _THUMBNAIL).ravel())
+def near_another(bits: np.ndarray) -> np.ndarray:
+    """Which of (n,) uint64 hashes differ from some other in at most `MOST_BITS` bits; (n,) bool."""
+    hashes, place, counts = np.unique(bits, return_inverse=True, return_counts=True)
+    near = counts > 1
+    for pairs in candidate_pairs(hashes, lambda some: bool(near[some].all())):
+        near[pairs] = True
+    return near[place]
+
+
+def _thumbnails(dataset: Dataset, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised thumbnails of samples (k, values), and which they are; flat ones, that have no copies, left out."""
+    kept: list[int] = []
+    made = np.empty((len(positions), _THUMBNAIL * _THUMBNAIL), np.float32)
+    with progress().task("Comparing similar pictures", len(positions)) as advance:
+        for row, position in enumerate(positions):
+            picture = dataset.read(int(position), size_hint=2 * _THUMBNAIL).inputs
+            values = _standardised(grey_thumbnail(picture, _THUMBNAIL).ravel())
+            if values.any():
+                made[len(kept)] = values
+                kept.append(row)
             advance()
-    left, right = np.searchsorted(involved, pairs[:, 0]), np.searchsorted(involved, pairs[:, 1])
-    keep = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        keep[part] = np.einsum("ij,ij->i", thumbnails[left[part]], thumbnails[right[part]]) >= CORRELATION
-    return pairs[keep]
+    return np.array(kept, dtype=np.int64), made[: len(kept)]
+
+
+def joined(bits: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
+    """(n,) the first picture of each one's group, where near hashes with correlated thumbnails join two groups.
+
+    Parameters
+    ----------
+    bits
+        (n,) uint64 hashes.
+    thumbnails
+        (n, values) float32 of unit length.
+    """
+    groups = _Groups(len(bits))
+    for found in candidate_pairs(bits, groups.are_one):
+        for start in range(0, len(found), _BLOCK):
+            pairs = found[start : start + _BLOCK]
+            pairs = pairs[groups.roots(pairs[:, 0]) != groups.roots(pairs[:, 1])]
+            correlation = np.einsum("ij,ij->i", thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]])
+            groups.join(pairs[correlation >= CORRELATION])
+    return groups.roots(np.arange(len(bits)))
+
+
+class _Groups:
+    """Disjoint sets of 0 to n-1; the least member stands for a set."""
+
+    def __init__(self, count: int) -> None:
+        self._above = np.arange(count)
+
+    def roots(self, members: np.ndarray) -> np.ndarray:
+        """Who stands for the sets of these."""
+        found = self._above[members]
+        while not np.array_equal(found, above := self._above[found]):
+            found = above
+        self._above[members] = found
+        return found
+
+    def are_one(self, members: np.ndarray) -> bool:
+        """Whether all of these are in one set."""
+        roots = self.roots(members)
+        return bool((roots == roots[0]).all())
+
+    def join(self, pairs: np.ndarray) -> None:
+        """Put the two of every pair into one set."""
+        for pair in pairs:
+            low, high = np.sort(self.roots(pair))
+            self._above[high] = low
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -113,13 +113,16 @@ def scan(count: int, examine: Callable[[int], Facts], name: str = "Reading pictu
 
 
 def scan_files(paths: Sequence[Path]) -> list[Facts]:
-    """Facts of picture files; remembered by (path, size, time of change) under `HEADSTART_CACHE`."""
+    """Facts of picture files; remembered by (path, size, time of change) under `HEADSTART_CACHE`.
+
+    A problem is not remembered: it may pass without a change of the file (a permission, a disk, a missing decoder).
+    """
     keys = [_stamp(path) for path in paths]
     with closing(_Memory()) as memory:
         known = memory.read(keys)
         new = [i for i, key in enumerate(keys) if key not in known]
         found = dict(zip(new, scan(len(new), lambda j: facts_of_file(paths[new[j]])), strict=True))
-        memory.write({keys[i]: facts for i, facts in found.items() if keys[i]})
+        memory.write({keys[i]: facts for i, facts in found.items() if keys[i] and not facts.problem})
     return [found[i] if i in found else known[keys[i]] for i in range(len(paths))]
 
 
@@ -153,7 +156,9 @@ class _Memory:
             for start in range(0, len(keys), 500):
                 chunk = keys[start : start + 500]
                 marks = ",".join("?" * len(chunk))
-                rows = self.connection.execute(f"select * from facts where stamp in ({marks})", chunk)
+                # Earlier versions wrote problems down too.
+                query = f"select * from facts where stamp in ({marks}) and problem = ''"
+                rows = self.connection.execute(query, chunk)
                 known.update((row[0], Facts(*row[1:])) for row in rows)
         return known
 

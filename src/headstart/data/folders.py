@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, permitted
 from headstart.core.notes import Notes
 from headstart.data.picture_sources import FileSource
 from headstart.data.pictures import PICTURE_SUFFIXES
@@ -30,11 +30,34 @@ PART_NAMES = {
 SUFFIXES: dict[str, frozenset[str]] = {"image": frozenset(PICTURE_SUFFIXES), "text": TEXT_SUFFIXES}
 
 
+@permitted()
 def sample_files(folder: Path, suffixes: Collection[str] = SUFFIXES["image"]) -> list[Path]:
     """Every file below `folder` that is called like a sample, sorted; nothing hidden."""
-    return sorted(path for path in _walk(folder) if path.suffix.lower() in suffixes)
+    found = sorted(path for path in _walk(folder) if path.suffix.lower() in suffixes)
+    check_names([folder.absolute(), *found])
+    return found
 
 
+def check_names(paths: Iterable[Path]) -> None:
+    """Refuse names that are no text: ids, reports and the store of facts could not write them down.
+
+    Raises
+    ------
+    DataError
+        For a name that is not UTF-8, as old archives leave them.
+    """
+    for path in paths:
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError:
+            shown = os.fspath(path).encode("utf-8", "backslashreplace").decode()
+            raise DataError(
+                f"The name of {shown} is not UTF-8.",
+                "Rename it; convmv -f latin1 -t utf8 -r --notest FOLDER renames all there are.",
+            ) from None
+
+
+@permitted()
 def modality_of_folder(folder: Path) -> str:
     """What the samples below a folder are: texts where there are text files and no pictures, else pictures."""
     text = False
@@ -45,6 +68,7 @@ def modality_of_folder(folder: Path) -> str:
     return "text" if text else "image"
 
 
+@permitted()
 def read_folder(folder: Path, modality: str | None = None) -> Raw:
     """Read the layout of a folder; the samples themselves stay closed.
 
@@ -55,7 +79,7 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
     Raises
     ------
     DataError
-        If the folder is missing, holds no samples, or holds samples but no class folders.
+        If the folder is missing or may not be read, holds no samples, or holds samples but no class folders.
     """
     if not folder.exists():
         near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
@@ -71,6 +95,7 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
     for root, part in parts:
         for child in _children(root):
             if child.is_dir():
+                check_names([child])
                 found = sample_files(child, suffixes)
                 if not found and part in ("", "train"):
                     empty.append(child.name)
@@ -91,6 +116,8 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
         source=FileSource(paths) if modality == "image" else TextFileSource(paths),
         ids=[path.relative_to(folder).as_posix() for path in paths],
         columns={"label": labels},
+        # "red, round" is the name of one folder, not a list of labels.
+        usual_kind="single-label",
         parts=np.array(names) if any(names) else None,
         empty_classes=tuple(empty),
         notes=notes,
@@ -99,6 +126,7 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
 
 def _part_folders(folder: Path, notes: Notes) -> list[tuple[Path, str]]:
     children = [child for child in _children(folder) if child.is_dir()]
+    check_names(children)
     parts = [(child, PART_NAMES[child.name.lower()]) for child in children if child.name.lower() in PART_NAMES]
     names = [part for _, part in parts]
     others = [child.name for child in children if child.name.lower() not in PART_NAMES]
@@ -135,8 +163,14 @@ def _children(folder: Path) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Visible files below a folder; links to folders are followed, each real folder once."""
+
+    def refuse(error: OSError) -> None:
+        # Otherwise a class, or some of its samples, would be missing without a word.
+        if isinstance(error, PermissionError):
+            raise error
+
     seen: set[str] = set()
-    for place, inside, names in os.walk(folder, followlinks=True):
+    for place, inside, names in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(place)
         if real in seen:
             inside.clear()

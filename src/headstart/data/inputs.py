@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, permitted
 from headstart.data.arrays import as_pictures
 from headstart.data.dataset import Dataset
-from headstart.data.folders import SUFFIXES, sample_files
+from headstart.data.folders import SUFFIXES, check_names, sample_files
 from headstart.data.objects import as_table, read_inputs
 from headstart.data.picture_sources import CellSource, FileSource
 from headstart.data.raw import Raw
@@ -89,6 +89,7 @@ def _is_path(text: str) -> bool:
         return False
 
 
+@permitted()
 def _one(text: str, modality: Modality, columns: Sequence[str], reading: Mapping[str, str]) -> Raw | None:
     """A sample, a table or a file of series; None for anything else."""
     path = Path(text).expanduser()
@@ -117,6 +118,7 @@ def _of_table(
     return read_unlabelled(table, name, Columns(modality, image=columns[0] if columns else None), root)
 
 
+@permitted()
 def _expand(text: str, suffixes: Collection[str]) -> list[Path]:
     """Files that a path, folder or pattern stands for."""
     path = Path(text).expanduser()
@@ -133,9 +135,11 @@ def _expand(text: str, suffixes: Collection[str]) -> list[Path]:
         found = sorted(p for p in root.glob(str(path.relative_to(root) if path.anchor else path)) if p.is_file())
         if not found:
             raise DataError(f"No file matches {text}.", "Check the pattern.")
+        check_names(found)
         return found
     if not path.exists():
         raise DataError(f"There is no file {path}.", "Check the path.")
+    check_names([path])
     return [path]
 
 

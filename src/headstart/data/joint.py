@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,9 +68,16 @@ def join_datasets(datasets: Mapping[str, Dataset]) -> Dataset:
         channels=max(channels) if channels else None,
         inputs=first.inputs if len({d.schema.inputs for d in parts}) == 1 else (),
         period=first.period,
-        reading=first.reading,
+        reading=_reading([d.schema for d in parts]),
     )
     return Dataset(" + ".join(datasets), schema, content, notes=_notes(datasets))
+
+
+def _reading(schemas: Sequence[Schema]) -> dict[str, str]:
+    """How the first was read; a scale of pictures only where there are no two."""
+    scales = {schema.reading["scale"] for schema in schemas if "scale" in schema.reading}
+    others = {k: v for k, v in schemas[0].reading.items() if k != "scale"}
+    return {**others, "scale": scales.pop()} if len(scales) == 1 else others
 
 
 def _check_schemas(datasets: Mapping[str, Dataset]) -> None:

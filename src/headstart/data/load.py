@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
 from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
+from headstart.data.picture_sources import as_scale, settle_scale
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
 from headstart.data.schema import Modality, Schema
@@ -45,7 +47,7 @@ class LoadOptions:
         row belongs to, and the one that orders its rows.
     window, stride
         Length of the windows that recordings are cut into, and from the start of one to the next: "2s", "500ms",
-        "128" (steps).
+        "128" or 128 (steps).
     label, labels
         Label column, or several of them (tables); guessed if not named.
     task
@@ -54,6 +56,9 @@ class LoadOptions:
         Column whose values never stand on two sides of a split.
     split_by
         Column that orders the samples in time.
+    scale
+        What values of arrays of floating point become 0 and 1 in pictures: (0, 255), or "0,255". Found from the range
+        of the training data if not given; a model keeps what it was trained with.
     valid, test
         Data given for validation and for the test: whatever `load_data` accepts.
     bad_samples
@@ -75,6 +80,7 @@ class LoadOptions:
     task: TaskOption = "auto"
     group: str | None = None
     split_by: str | None = None
+    scale: tuple[float, float] | None = None
     valid: Any = None
     test: Any = None
     bad_samples: Literal["skip", "refuse"] = "skip"
@@ -130,10 +136,21 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     raw = read_raw(source, options)
     given = {"validation": options.valid, "test": options.test}
     if any(extra is not None for extra in given.values()):
-        resolved = replace(options, valid=None, test=None)
+        resolved = _as_read(raw, replace(options, valid=None, test=None))
         extras = {part: read_raw(extra, resolved) for part, extra in given.items() if extra is not None}
         raw = combine(raw, extras)
+    raw.reading = {**raw.reading, **settle_scale(raw.source, options.scale)}
     return assemble(raw, options.task, options.bad_samples, not options.one_class)
+
+
+def _as_read(raw: Raw, options: LoadOptions) -> LoadOptions:
+    """Options that read further parts from the columns that the training data were read from, in their order."""
+    columns = tuple(raw.inputs)
+    if not columns:
+        return options
+    if raw.source.modality == "image":
+        return replace(options, image=columns[0])
+    return replace(options, text=columns) if raw.source.modality == "text" else replace(options, series=columns)
 
 
 def named_sources(source: Any) -> dict[str, Any] | None:
@@ -150,7 +167,7 @@ def named_sources(source: Any) -> dict[str, Any] | None:
     if isinstance(source, dict) and not is_table_dict(source):
         return dict(source)
     texts = list(source) if isinstance(source, list | tuple) else [source]
-    if not texts or not all(isinstance(text, str) and "=" in text and not Path(text).exists() for text in texts):
+    if not texts or not all(isinstance(text, str) and "=" in text and not os.path.exists(text) for text in texts):
         return None
     found: dict[str, Any] = {}
     for text in texts:
@@ -190,7 +207,7 @@ def load_inputs(
     columns
         Where they stand in a table: the column of pictures, the one or two columns of texts, the channels of series.
     reading
-        How a long table is cut into series: `Schema.reading`.
+        How a long table is cut into series, or what scale pictures of floating point are on: `Schema.reading`.
 
     Returns
     -------
@@ -203,7 +220,14 @@ def load_inputs(
     DataError
         If there is nothing to read.
     """
-    raw = raw_inputs(inputs, modality, columns, reading or {})
+    reading = reading or {}
+    raw = raw_inputs(inputs, modality, columns, reading)
+    if isinstance(inputs, Dataset):
+        check_scale(inputs, reading)
+        raw.reading = {k: v for k, v in inputs.schema.reading.items() if k == "scale"}
+    else:
+        settled = settle_scale(raw.source, as_scale(reading["scale"]) if "scale" in reading else None)
+        raw.reading = {**raw.reading, **settled}
     facts, many = raw.source.facts, raw.source.many
     bad = [row for row in range(len(facts)) if facts[row].problem]
     for row in bad:
@@ -223,13 +247,24 @@ def load_inputs(
     return Dataset(raw.name, schema, Content(raw.source, raw.ids, parts=raw.parts), good, raw.notes)
 
 
+def check_scale(data: Dataset, reading: Mapping[str, str]) -> None:
+    """Refuse pictures of floating point that were read on another scale than a model's `reading` says."""
+    known, have = reading.get("scale"), data.schema.reading.get("scale")
+    if known is not None and have is not None and known != have:
+        raise DataError(
+            f"The values of {data.name} were read on the scale {have}; those that the model learned from, on {known}.",
+            f"Read them on the same: load_data(..., scale={known!r}).",
+        )
+
+
 def read_raw(source: Any, options: LoadOptions) -> Raw:
     """Read anything that `load_data` accepts, without interpreting its labels."""
     if isinstance(source, str) and source.startswith("sample:"):
         return read_sample(source)
     if isinstance(source, str | Path):
-        path = Path(source).expanduser()
-        if path.is_file():
+        path = Path(os.path.expanduser(source))
+        # Unlike pathlib's, this says no where the disk lets nobody look; read_folder then says why.
+        if os.path.isfile(path):
             return _read_file(path, str(source), options)
         return read_folder(path, options.modality)
     if isinstance(source, tuple) and len(source) == 2:
@@ -276,10 +311,10 @@ def is_series(options: LoadOptions) -> bool:
 
 def _check_columns(source: Any, options: LoadOptions) -> None:
     """Only tables have columns; a group that was asked for and not kept together would be a leak."""
-    path = Path(source).expanduser() if isinstance(source, str | Path) else None
+    path = Path(os.path.expanduser(source)) if isinstance(source, str | Path) else None
     sample = isinstance(source, str) and source.startswith("sample:")
     files = path is not None and path.suffix.lower() in SERIES_SUFFIXES
-    if not (sample or files or isinstance(source, tuple) or (path is not None and path.is_dir())):
+    if not (sample or files or isinstance(source, tuple) or (path is not None and os.path.isdir(path))):
         return
     what = "samples" if sample else "such files" if files else "folders" if path is not None else "arrays"
     for name in ("image", "text", "series", "id", "time", "label", "labels", "group", "split_by"):
@@ -320,6 +355,15 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
         if isinstance(value := getattr(options, field), str):
             columns: dict[str, Any] = {field: tuple(name.strip() for name in value.split(","))}
             options = replace(options, **columns)
+    for field in ("window", "stride"):
+        if isinstance(value := getattr(options, field), int) and not isinstance(value, bool):
+            steps: dict[str, Any] = {field: str(value)}
+            options = replace(options, **steps)
+    if isinstance(given := options.scale, str):
+        try:
+            options = replace(options, scale=as_scale(given))
+        except ValueError:
+            raise ConfigError(f"scale cannot be {given!r}.", "Give two numbers, such as 0,255.") from None
     if len(options.text) > 2:
         raise ConfigError(f"text names {len(options.text)} columns.", "Name one, or two for pairs.")
     if options.label and options.labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from headstart.data.arrays import label_column
 from headstart.data.assemble import combine
 from headstart.data.facts import Facts, facts_of_array
 from headstart.data.folders import PART_NAMES
-from headstart.data.picture_sources import PictureSource, read_cell
-from headstart.data.pictures import PICTURE_SUFFIXES, BadPicture
+from headstart.data.picture_sources import PictureSource, cell_range, read_cell, whole_range
+from headstart.data.pictures import PICTURE_SUFFIXES, BadPicture, Scale
 from headstart.data.raw import Raw
 from headstart.data.tables import ArrowTable, Columns, FrameTable, Table, read_table
 from headstart.data.texts import TextSource, as_columns, is_absent
@@ -77,7 +78,17 @@ class ItemSource(PictureSource):
         return len(self.items)
 
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
-        return _read_item(self._item(row), size_hint)
+        return read_cell(_picture_of(self._item(row)), Path(), size_hint, self.scale)
+
+    @cached_property
+    def float_range(self) -> Scale | None:
+        return whole_range(map(self._range, range(len(self))))
+
+    def _range(self, row: int) -> Scale | None:
+        try:
+            return cell_range(_picture_of(self._item(row)))
+        except BadPicture:
+            return None
 
     def _item(self, row: int) -> Any:
         try:
@@ -99,14 +110,16 @@ def read_items(items: Any) -> Raw:
     source, notes = ItemSource(items), Notes()
     labels: list[Any] = []
     facts: list[Facts] = []
+    ranges: list[Scale | None] = []
     with progress().task("Reading pictures", len(source)) as advance:
         for row in range(len(source)):
-            label, found = _look_at(source, row)
+            label, found, span = _look_at(source, row)
             labels.append(label)
             facts.append(found)
+            ranges.append(span)
             advance()
     # They have all been looked at now, so they need not be read again for it.
-    source.__dict__["facts"] = facts
+    source.__dict__.update(facts=facts, float_range=whole_range(ranges))
     first = next((row for row, found in enumerate(facts) if not found.problem), None)
     if first is not None and _look_at(source, first)[1].pixels != facts[first].pixels:
         notes.warn(
@@ -162,7 +175,8 @@ def _input_of(items: Any, row: int) -> Any:
     return item[0] if isinstance(item, tuple | list) and len(item) >= 2 else None
 
 
-def _look_at(source: ItemSource, row: int) -> tuple[Any, Facts]:
+def _look_at(source: ItemSource, row: int) -> tuple[Any, Facts, Scale | None]:
+    """The label of an item, what its picture is as it stands, and the range of that if it is of floating point."""
     try:
         item = source._item(row)
         if not isinstance(item, tuple | list) or len(item) < 2:
@@ -172,15 +186,15 @@ def _look_at(source: ItemSource, row: int) -> tuple[Any, Facts]:
             )
         label = _plain(item[1])
     except BadPicture as bad:
-        return None, Facts(problem=bad.what)
+        return None, Facts(problem=bad.what), None
     try:
-        return label, facts_of_array(_read_item(item))
+        return label, facts_of_array(read_cell(item[0], Path())), cell_range(item[0])
     except BadPicture as bad:
-        return label, Facts(problem=bad.what)
+        return label, Facts(problem=bad.what), None
 
 
-def _read_item(item: Any, size_hint: int | None = None) -> np.ndarray:
-    return read_cell(item[0] if isinstance(item, tuple | list) else item, Path(), size_hint)
+def _picture_of(item: Any) -> Any:
+    return item[0] if isinstance(item, tuple | list) else item
 
 
 def _plain(label: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,23 @@ import numpy as np
 from PIL import Image
 
 from headstart.data.facts import Facts, facts_of_array, scan, scan_files
-from headstart.data.pictures import BadPicture, as_picture, decode, unit_range
-from headstart.data.source import Source
+from headstart.data.pictures import BadPicture, Scale, as_picture, decode, on_scale, scale_for
+from headstart.data.source import ConcatSource, RowsSource, Source
 
 
 class PictureSource(Source):
-    """An ordered collection of pictures."""
+    """An ordered collection of pictures.
+
+    Attributes
+    ----------
+    scale
+        What values of its arrays of floating point become 0 and 1; None until `settle_scale` has said it. (Files of
+        floating point are each on their own scale.)
+    """
 
     modality = "image"
     one, many = "picture", "pictures"
+    scale: Scale | None = None
 
     @abstractmethod
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray: ...
@@ -29,6 +37,11 @@ class PictureSource(Source):
     def facts(self) -> list[Facts]:
         """Facts of every picture; the first use reads them all once."""
         return scan(len(self), self._examine)
+
+    @property
+    def float_range(self) -> Scale | None:
+        """Least and greatest value of its arrays of floating point; None where it has none."""
+        return None
 
     def _examine(self, row: int) -> Facts:
         try:
@@ -68,9 +81,15 @@ class ArraySource(PictureSource):
 
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
         picture = np.ascontiguousarray(self.pictures[row])
-        if picture.dtype == np.float32 and not np.isfinite(picture).all():
+        if picture.dtype != np.float32:
+            return picture
+        if not np.isfinite(picture).all():
             raise BadPicture("it contains NaN or infinite values")
-        return picture
+        return picture if self.scale is None else on_scale(picture, self.scale)
+
+    @property
+    def float_range(self) -> Scale | None:
+        return None if self.pictures.dtype == np.uint8 else whole_range(map(cell_range, self.pictures))
 
 
 class CellSource(PictureSource):
@@ -87,11 +106,102 @@ class CellSource(PictureSource):
         return len(self.cells)
 
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
-        return read_cell(self.cells[row], self.root, size_hint)
+        return read_cell(self.cells[row], self.root, size_hint, self.scale)
+
+    @property
+    def float_range(self) -> Scale | None:
+        cells = (self.cells[row] for row in range(len(self)))
+        if not isinstance(self.cells, list | tuple | np.ndarray):
+            # The cells of a column on disk are of one kind; stored files need not all be read to see that.
+            first = next((cell for cell in cells if cell is not None), None)
+            if isinstance(first, dict | bytes | str):
+                return None
+            cells = (self.cells[row] for row in range(len(self)))
+        return whole_range(map(cell_range, cells))
 
 
-def read_cell(cell: Any, root: Path, size_hint: int | None = None) -> np.ndarray:
-    """One picture from a cell of a table or an item of a list; `BadPicture` for anything that is none."""
+def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str]:
+    """Decide, before any is read, what the values of pictures of floating point are, once for all of a source.
+
+    What value is black must not depend on what else happens to be read with a picture, nor on the parts that are given
+    for validation and test.
+
+    Parameters
+    ----------
+    source
+        Of any modality; the scale is that of the first of its sources that has such arrays.
+    given
+        A scale that is known, from the data that a model was trained on.
+
+    Returns
+    -------
+    Mapping of str
+        What `Schema.reading` keeps of it: `scale`, or nothing.
+    """
+    leaves = [leaf for leaf in _leaves(source) if isinstance(leaf, PictureSource)]
+    scale = given
+    if scale is None:
+        found = next((span for leaf in leaves if (span := leaf.float_range) is not None), None)
+        scale = None if found is None else scale_for(*found)
+    if scale is None or not leaves:
+        return {}
+    for leaf in leaves:
+        leaf.scale = scale
+        if given is not None or scale != (0.0, 1.0):
+            # Where they were looked at before, this was without a scale.
+            leaf.__dict__.pop("facts", None)
+    return {"scale": scale_text(scale)}
+
+
+def _leaves(source: Source) -> list[Source]:
+    if isinstance(source, ConcatSource):
+        return [leaf for inner in source.sources for leaf in _leaves(inner)]
+    return _leaves(source.source) if isinstance(source, RowsSource) else [source]
+
+
+def scale_text(scale: Scale) -> str:
+    """A scale as it is written down.
+
+    >>> scale_text((0, 255)), as_scale("0.0,255.0")
+    ('0.0,255.0', (0.0, 255.0))
+    """
+    return ",".join(repr(float(value)) for value in scale)
+
+
+def as_scale(text: str) -> Scale:
+    """The reverse of `scale_text`; `ValueError` where it is none."""
+    low, high = (float(value) for value in text.split(","))
+    return low, high
+
+
+def whole_range(ranges: Iterable[Scale | None]) -> Scale | None:
+    """The range of several; None where none has one."""
+    known = [found for found in ranges if found is not None]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+
+def cell_range(cell: Any) -> Scale | None:
+    """Least and greatest value of a cell that is an array of floating point; None for others, and where it is bad."""
+    if hasattr(cell, "detach"):
+        cell = cell.detach().cpu().numpy()
+    if not isinstance(cell, np.ndarray | list | tuple):
+        return None
+    try:
+        values = np.asarray(cell)
+    except ValueError:
+        return None
+    if values.dtype.kind != "f" or not values.size:
+        return None
+    values = values.astype(np.float32, copy=False)
+    # A picture with NaN is that picture's fault; the scale is that of all others.
+    return (float(values.min()), float(values.max())) if np.isfinite(values).all() else None
+
+
+def read_cell(cell: Any, root: Path, size_hint: int | None = None, scale: Scale | None = None) -> np.ndarray:
+    """One picture from a cell of a table or an item of a list; `BadPicture` for anything that is none.
+
+    An array of floating point is moved from `scale` to 0 to 1, and left as it is where none is said.
+    """
     if isinstance(cell, dict) and ("bytes" in cell or "path" in cell):
         cell = cell.get("bytes") or cell.get("path")
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
@@ -107,5 +217,5 @@ def read_cell(cell: Any, root: Path, size_hint: int | None = None) -> np.ndarray
             picture = as_picture(np.asarray(cell))
         except ValueError:
             raise BadPicture("its rows have different lengths") from None
-        return unit_range(picture) if picture.dtype == np.float32 else picture
+        return picture if scale is None or picture.dtype != np.float32 else on_scale(picture, scale)
     raise BadPicture(f"a {type(cell).__name__} is not a picture")

@@ -7,7 +7,8 @@ The rules, by what Pillow calls the mode of the picture:
 * 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit
 values
   where they fit into 16 bits, else their own range (minimum to maximum) becomes 0 to 255.
-* Floating point stays float32, on the scale 0 to 1: see `unit_range`.
+* Floating point stays float32, on the scale 0 to 1: see `unit_range`. Arrays of floating point that are given together
+  have one scale, which is kept with the model: `headstart.data.picture_sources.settle_scale`.
 * The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is
 read.
 """
@@ -55,6 +56,13 @@ PICTURE_SUFFIXES = frozenset(
 """Endings (lower case) by which a file in a folder is taken for a picture."""
 
 _TO_RGB = frozenset({"P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
+
+
+Scale = tuple[float, float]
+"""What values of floating point become 0 and 1."""
+
+_OFF = 10
+"""Values so many times the width of a scale outside of it are on another scale."""
 
 
 class BadPicture(BadSample):
@@ -162,10 +170,7 @@ def channels_first(shape: tuple[int, ...]) -> bool:
 
 
 def unit_range(array: np.ndarray) -> np.ndarray:
-    """Floating point pixels on the scale 0 to 1, as float32.
-
-    Values within 0..1 are kept; within 0..255 they are divided by 255, within 0..65535 by 65535; anything
-    else has its own minimum and maximum moved to 0 and 1.
+    """Floating point pixels on the scale 0 to 1, as float32, by their own range: see `scale_for`.
 
     >>> unit_range(np.array([0.0, 51.0, 255.0])).tolist()
     [0.0, 0.20000000298023224, 1.0]
@@ -173,13 +178,38 @@ def unit_range(array: np.ndarray) -> np.ndarray:
     array = np.asarray(array, dtype=np.float32)
     if not np.isfinite(array).all():
         raise BadPicture("it contains NaN or infinite values")
-    low, high = float(array.min()), float(array.max())
-    if low >= 0:
-        for top in (1.0, 255.0, 65535.0):
-            if high <= top:
-                return array if top == 1.0 else array / np.float32(top)
+    return on_scale(array, scale_for(float(array.min()), float(array.max())))
+
+
+def scale_for(low: float, high: float) -> Scale:
+    """The scale of values from `low` to `high`: 0..1, 0..255 or 0..65535 where they lie within, else their own range.
+
+    >>> scale_for(0.0, 200.0), scale_for(-2.0, 3.0)
+    ((0.0, 255.0), (-2.0, 3.0))
+    """
+    tops = [top for top in (1.0, 255.0, 65535.0) if high <= top]
+    return (0.0, tops[0]) if low >= 0 and tops else (low, high)
+
+
+def on_scale(array: np.ndarray, scale: Scale) -> np.ndarray:
+    """Finite float32 pixels with the values of a scale moved to 0 and 1; values beyond it stay beyond.
+
+    >>> on_scale(np.array([0, 51], np.float32), (0.0, 255.0)).tolist()
+    [0.0, 0.20000000298023224]
+
+    Raises
+    ------
+    BadPicture
+        If they can only be on another scale.
+    """
+    low, high = scale
     span = high - low
-    return (array - low) / np.float32(span) if span > 0 else np.zeros_like(array)
+    least, greatest = float(array.min()), float(array.max())
+    if span > 0 and (least < low - _OFF * span or greatest > high + _OFF * span):
+        raise BadPicture(f"its values reach from {least:g} to {greatest:g}, on a scale of {low:g} to {high:g}")
+    if scale == (0.0, 1.0):
+        return array
+    return (array - np.float32(low)) / np.float32(span) if span > 0 else np.zeros_like(array)
 
 
 def _open(picture: str | Path | bytes) -> Image.Image:

@@ -29,6 +29,8 @@ class Raw:
         For columns whose classes the source itself defines: their names in index order.
     kinds
         What the user said each column is; "auto", or nothing, where it is to be found out.
+    usual_kind
+        What columns are of which the user said nothing; "auto" where it is to be found out.
     groups, times, parts
         (n,) raw values, or None.
     inputs, period, reading
@@ -47,6 +49,7 @@ class Raw:
     columns: Mapping[str, Any] = field(default_factory=dict)
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     kinds: Mapping[str, TaskOption] = field(default_factory=dict)
+    usual_kind: TaskOption = "auto"
     groups: Any = None
     times: Any = None
     parts: np.ndarray | None = None

@@ -53,7 +53,8 @@ class Schema:
     period
         Time between two steps of a series, where it is known.
     reading
-        How a long table was cut into series: the options `id`, `time`, `window` and `stride` that were given.
+        How a long table was cut into series: the options `id`, `time`, `window` and `stride` that were given. Of
+        pictures in arrays of floating point: `scale`, the values that became 0 and 1 ("0.0,255.0").
     """
 
     modality: Modality

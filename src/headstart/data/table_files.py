@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.core.errors import DataError
+from headstart.core.errors import DataError, permitted
 from headstart.data.tables import ArrowTable
 from headstart.store.home import cache_dir
 
@@ -21,6 +21,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _MISSING = ["", "NA", "N/A", "NaN", "nan"]
 
 
+@permitted()
 def open_table(path: Path) -> ArrowTable:
     """Open a table file.
 
@@ -72,20 +73,45 @@ def _read(path: Path, cache: str) -> datasets.Dataset:
     import datasets
 
     suffix = path.suffix.lower()
-    common: dict[str, Any] = {"cache_dir": cache}
     if suffix in (".csv", ".tsv"):
-        separator = "\t" if suffix == ".tsv" else ","
-        return datasets.Dataset.from_csv(
-            str(path),
-            sep=separator,
-            keep_default_na=False,
-            na_values=_MISSING,
-            encoding="utf-8-sig",
-            **common,
-        )
+        return _read_separated(path, cache)
     if suffix == ".parquet":
-        return datasets.Dataset.from_parquet(str(path), **common)
-    return datasets.Dataset.from_json(str(path), **common)
+        return datasets.Dataset.from_parquet(str(path), cache_dir=cache)
+    return datasets.Dataset.from_json(str(path), cache_dir=cache)
+
+
+def separator_of(path: Path) -> str:
+    """What stands between the cells of a CSV or TSV file."""
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _read_separated(path: Path, cache: str) -> datasets.Dataset:
+    """Read a CSV or TSV file; the type of a column is that of all its cells.
+
+    The library (and pandas, for the sake of memory) would find it out anew for every few thousand rows: then a column
+    that begins empty or with whole numbers may hold nothing else later, and 007 becomes 7 in the rows where all are
+    digits.
+    """
+    from datasets.packaged_modules.csv.csv import Csv, CsvConfig
+
+    class WholeConfig(CsvConfig):
+        @property
+        def pd_read_csv_kwargs(self) -> dict[str, Any]:
+            return {**super().pd_read_csv_kwargs, "chunksize": None, "low_memory": False}
+
+    class WholeCsv(Csv):
+        BUILDER_CONFIG_CLASS = WholeConfig
+
+    builder = WholeCsv(
+        cache_dir=cache,
+        data_files={"train": [str(path)]},
+        sep=separator_of(path),
+        keep_default_na=False,
+        na_values=_MISSING,
+        encoding="utf-8-sig",
+    )
+    builder.download_and_prepare()
+    return builder.as_dataset(split="train")
 
 
 @contextmanager

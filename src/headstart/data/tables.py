@@ -12,6 +12,7 @@ import pandas as pd
 
 from headstart.core.errors import DataError, did_you_mean
 from headstart.core.notes import Notes
+from headstart.data.folders import check_names
 from headstart.data.label_columns import LabelColumn, label_columns
 from headstart.data.picture_sources import CellSource, FileSource, PictureSource
 from headstart.data.pictures import PICTURE_SUFFIXES
@@ -266,8 +267,10 @@ def _pictures(table: Table, image: str, root: Path) -> tuple[PictureSource, list
         return CellSource(cells, root), numbered
     named: list[str | None] = [None if pd.isna(cell) else str(cell) for cell in cells]
     paths = [root / (f"(row {row} names no picture)" if cell is None else cell) for row, cell in enumerate(named)]
-    unique = None not in named and len(set(named)) == len(named)
-    return FileSource(paths), [Path(str(cell)).as_posix() for cell in named] if unique else numbered
+    check_names([root.absolute(), *paths])
+    # Two ways to write a path (a.png, ./a.png) are one name.
+    names = [Path(cell).as_posix() for cell in named if cell is not None]
+    return FileSource(paths), names if len(set(names)) == len(cells) else numbered
 
 
 def _fill_labels(raw: Raw, table: Table, named: Sequence[LabelColumn], task: TaskOption) -> None:

@@ -31,7 +31,7 @@ from headstart.models.model import Head, Model
 from headstart.models.shared_parts import rebuild_sharing, shared_parts
 from headstart.models.torchvision_import import import_timm, prepare_torchvision
 from headstart.models.traced import TracedBackbone
-from headstart.models.vision import classifier_of, wrap_timm
+from headstart.models.vision import TIMM_ARGUMENTS, check_timm_name, classifier_of, wrap_timm
 from headstart.models.wanted import Wanted
 from headstart.store.atomic import write_bytes, write_json
 from headstart.store.tensors import write_tensors
@@ -329,6 +329,10 @@ def _random_network(folder: Path, meta: dict[str, Any], spec: InputSpec, provena
     if meta["library"] == "timm":
         timm = import_timm()
 
+        # A bundle is somebody else's: other arguments and names make timm read other files, or ask the hub.
+        if unknown := sorted(set(meta["arguments"]) - TIMM_ARGUMENTS):
+            raise _damaged(folder, f"bundle.json has arguments that Headstart does not write ({', '.join(unknown)})")
+        check_timm_name(meta["architecture"])
         net = timm.create_model(meta["architecture"], pretrained=False, **meta["arguments"])
         return wrap_timm(net, spec, provenance, has_source=False)
     if meta["library"] == "transformers" and spec.modality == "text":

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from headstart.data.schema import Sample
@@ -46,7 +47,11 @@ def provenance_of(architecture: str, **arguments: object) -> Provenance:
 
 
 class RawPixels(StagedBackbone):
-    """(B, side² · channels) pixels in [0, 1] of the centre square, 28 px for grey pictures and 16 px for colour."""
+    """(B, side² · channels) pixels in [0, 1] of the centre square, 28 px for grey pictures and 16 px for colour.
+
+    Made for grey pictures it takes colour ones by their brightness, made for colour ones it repeats grey: it answers
+    beside networks that take both.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__({"pixels": AsTheyAre()}, FAMILY, cuts=())
@@ -62,11 +67,24 @@ class RawPixels(StagedBackbone):
         picture = sample.inputs
         if picture.shape[2] == 1 < self.input_spec.channels:
             picture = np.repeat(picture, self.input_spec.channels, axis=2)
+        elif picture.shape[2] == 3 and self.input_spec.channels == 1:
+            picture = grey_of(picture)
         flat = picture.reshape(-1).astype(np.float32) / (255 if picture.dtype == np.uint8 else 1)
         return {"x": torch.from_numpy(flat)}
 
     def batch_size(self) -> int:
         return _BATCH
+
+
+def grey_of(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 1) of an RGB picture (H, W, 3), in its type, weighed as Pillow does (ITU-R 601).
+
+    >>> grey_of(np.array([[[200, 200, 200], [255, 0, 0]]], np.uint8)).tolist()
+    [[[200], [76]]]
+    """
+    if picture.dtype == np.uint8:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).convert("L"))[..., None]
+    return (picture @ np.array([0.299, 0.587, 0.114], picture.dtype))[..., None]
 
 
 class RawSummary(StagedBackbone):

@@ -31,6 +31,9 @@ from headstart.models.weights import (
     sample_weights,
 )
 
+TIMM_ARGUMENTS = frozenset({"img_size", "in_chans"})
+"""What a network of timm's may be built with beside its name."""
+
 
 def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
     """Open a vision network as a backbone.
@@ -65,7 +68,7 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
 def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[str, Tensor] | None) -> TracedBackbone:
     timm = import_timm()
 
-    _check_timm_name(name)
+    check_timm_name(name)
     pretrained = reference.kind == "timm" and not reference.scratch
     arguments: dict[str, Any] = {}
     config = timm.get_pretrained_cfg(name)
@@ -191,7 +194,14 @@ def _timm_groups(net: Any, classifier: str | None) -> dict[str, object]:
     return {n: by_name[n] for n in names}
 
 
-def _check_timm_name(name: str) -> None:
+def check_timm_name(name: str) -> None:
+    """Refuse what is no network of timm's, a reference to another place included.
+
+    Raises
+    ------
+    ModelError
+        With near names, or with the weights that there are.
+    """
     timm = import_timm()
 
     architecture = name.split(".")[0]
@@ -200,7 +210,7 @@ def _check_timm_name(name: str) -> None:
         hint = (
             f"Did you mean {', '.join('timm:' + c for c in close)}?"
             if close
-            else "`headstart models --all` lists them."
+            else "`headstart models QUERY` lists those with QUERY in their names."
         )
         raise ModelError(f"timm has no model {architecture!r}.", hint)
     tag = name.partition(".")[2]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from headstart.core.errors import ModelError
 from headstart.core.registry import register
+from headstart.core.seeding import derive
 from headstart.models.backbone import Backbone, State
 from headstart.models.model import Model
 from headstart.pretrain.parts import TiedDecoder
@@ -59,7 +60,9 @@ class LanguageModel(Objective):
             )
         for stage in backbone.stages.values():
             stage.carries = True
-        return {"decoder": TiedDecoder(backbone.token_embedding(), backbone.width)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(ctx.seed, "decoder") % 2**31)
+            return {"decoder": TiedDecoder(backbone.token_embedding(), backbone.width)}
 
     def losses(
         self, model: Model, batches: Mapping[str, Batch], ctx: Context, only: frozenset[str] | None = None

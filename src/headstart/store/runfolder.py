@@ -51,10 +51,11 @@ class RunFolder:
         self.page = path / "report.html"
         self.bundle = path / "bundle"
         self.log = path / "log.txt"
+        self.lock = path / ".lock"
 
     @classmethod
     def create(cls, out: Path | None, name: str) -> RunFolder:
-        """A new folder: `out`, or `runs/NAME` with a number if that is taken.
+        """A new folder: `out`, or `runs/NAME` with a number if that is taken, by another start just now, too.
 
         Raises
         ------
@@ -64,24 +65,21 @@ class RunFolder:
         if out is None:
             base = Path("runs") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
             path, number = base, 1
-            while path.exists():
+            while not _make(path):
                 number += 1
                 path = base.with_name(f"{base.name}-{number}")
-        else:
-            path = Path(out)
-            if path.exists() and not path.is_dir():
-                raise StoreError(f"{path} is a file.", "Give --out a new folder.")
-            if path.is_dir() and any(path.iterdir()):
-                run = cls(path)
-                if run.report.exists():
-                    raise StoreError(f"{path} holds a finished run.", "Give --out another folder, or remove it.")
-                if run.config.exists():
-                    raise StoreError(f"{path} holds a run that has not ended.", f"Continue it: headstart resume {path}")
-                raise StoreError(f"{path} is not empty.", "Give --out a new folder.")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise store_error(error, path) from error
+            return cls(path)
+        path = Path(out)
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path} is a file.", "Give --out a new folder.")
+        if path.is_dir() and any(path.iterdir()):
+            run = cls(path)
+            if run.report.exists():
+                raise StoreError(f"{path} holds a finished run.", "Give --out another folder, or remove it.")
+            if run.config.exists():
+                raise StoreError(f"{path} holds a run that has not ended.", f"Continue it: headstart resume {path}")
+            raise StoreError(f"{path} is not empty.", "Give --out a new folder.")
+        _make(path)
         return cls(path)
 
     @classmethod
@@ -109,7 +107,7 @@ class RunFolder:
         StoreError
             When another process is writing to the folder.
         """
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.lock)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -122,7 +120,7 @@ class RunFolder:
             yield
         finally:
             lock.release()
-            (self.path / ".lock").unlink(missing_ok=True)
+            self.lock.unlink(missing_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
         write_text(self.config, as_yaml(config))
@@ -163,6 +161,18 @@ class RunFolder:
         for left in self.path.rglob(".*.tmp"):
             if left.is_file():
                 left.unlink(missing_ok=True)
+
+
+def _make(path: Path) -> bool:
+    """Make a folder; False where something has that name already."""
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        # A link to nowhere above it fails in the same way, and no other name would help.
+        if isinstance(error, FileExistsError) and (path.exists() or path.is_symlink()):
+            return False
+        raise store_error(error, path) from error
+    return True
 
 
 class JsonLines:

@@ -128,6 +128,7 @@ class Trainer:
     def _run_epoch(self, state: PhaseState, advance: Callable[..., None]) -> None:
         work, clock = state.work, state.clock
         in_epoch = clock.step - clock.epoch * clock.steps_per_epoch
+        assert 0 <= in_epoch < clock.steps_per_epoch, "an epoch had another number of steps than the first"
         if in_epoch == 0:
             self.ctx.carry = {}
             self.model.eval()

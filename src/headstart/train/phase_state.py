@@ -33,9 +33,9 @@ class PhaseState:
         groups = parameter_groups(model, phase)
         self.optimizer = make_optimizer(groups, trainer.settings.device)
         self.average = Average(model, phase.average) if phase.average is not None else None
-        self.schedule = make_schedule(phase.schedule, phase.warmup)
         self.reader: Reader = trainer.reader
-        if phase.cut is not None:
+        # A text read in windows has several rows behind a stage, and no state of its own that could be kept.
+        if phase.cut is not None and model.backbone.input_spec.long == "truncate":
             model.eval()
             self.reader = CachedReader(
                 trainer.reader, phase.cut, trainer.settings.device, phase.views, trainer.settings.scratch
@@ -47,6 +47,7 @@ class PhaseState:
         batches = len(self.reader.order(pacer, 0, phase.batch_size))
         self.clock = Clock(0, 0, math.ceil(batches / phase.accumulate), phase.epochs)
         ctx.clock = self.clock
+        self.schedule = make_schedule(phase.schedule, phase.warmup, self.clock.steps_per_epoch * phase.epochs)
         self.best: Score | None = None
         self.best_kind = "raw"
         self.best_epoch = -1

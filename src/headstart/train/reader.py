@@ -224,12 +224,13 @@ class Reader:
         if feed.order == "length":
             where = self._by_length(feed.part, where, size)
         batches = [where[i : i + size] for i in range(0, n, size)]
-        if feed.order == "length":
-            batches = [batches[i] for i in r.permutation(len(batches))]
-        # A last batch of one sample has no statistics to normalise by: it joins the batch before.
+        # A last batch of one sample has no statistics to normalise by: it joins the batch before. This is done while it
+        # still is the last one, so that every epoch has as many batches.
         if len(batches) > 1 and len(batches[-1]) == 1:
             alone = batches.pop()
             batches[-1] = np.concatenate([batches[-1], alone])
+        if feed.order == "length":
+            batches = [batches[i] for i in r.permutation(len(batches))]
         return batches
 
     def _by_length(self, part: str, where: np.ndarray, size: int) -> np.ndarray:

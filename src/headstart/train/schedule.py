@@ -86,7 +86,19 @@ def slanted_triangular(warmup: float = 0.1, ratio: float = 32.0) -> Schedule:
     return factor
 
 
-def make_schedule(name: str, warmup: float | None = None) -> Schedule:
-    """The schedule of that name, with its own warm-up unless one is given."""
+def make_schedule(name: str, warmup: float | None = None, steps: int | None = None) -> Schedule:
+    """The schedule of that name, with its own warm-up unless one is given.
+
+    Parameters
+    ----------
+    steps
+        Of the whole phase, if known. A single one has nothing to rise or fall over, and takes the full rate: a warm-up
+        would start it at 0, and nothing would be trained.
+
+    >>> make_schedule("cosine", steps=1)(0.0), make_schedule("cosine", steps=2)(0.0)
+    (1.0, 0.0)
+    """
     build = get("schedule", name).build
+    if steps == 1:
+        return constant()
     return build() if warmup is None else build(warmup)

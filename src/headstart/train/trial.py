@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import count
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import torch
 from headstart.models.model import Model
 from headstart.train.attention import attention_in_parts
 from headstart.train.averaging import restore
-from headstart.train.batch import Terms
+from headstart.train.batch import Batch, Feed, Terms
 from headstart.train.loop import Settings, Work
 from headstart.train.modes import make_optimizer, parameter_groups, set_train_mode
 from headstart.train.objective import Context, Objective, all_feeds, joint_losses
@@ -33,32 +33,31 @@ def trial(
     """Train for as many steps as there are factors on the rates; (loss, seconds) of each.
 
     The model's weights, which of them are trained, and what the update learned are restored when the iteration
-    ends or is left.
+    ends or is left. What the objectives learn before the first step (pseudo-labels), copies of them learn.
     """
     kept = {n: t.detach().clone() for n, t in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items()}
     learned = copy.deepcopy(work.update.state())
     requires = {n: p.requires_grad for n, p in model.named_parameters()}
-    feeds = all_feeds(work.objectives)
+    objectives = copy.deepcopy(work.objectives)
+    feeds = all_feeds(objectives)
     ctx = Context(model, reader, settings.seed, settings.device, feeds=feeds)
-    if any("teacher" in o.needs for o in work.objectives):
+    if any("teacher" in o.needs for o in objectives):
         ctx.teacher = copy.deepcopy(model).eval()
-    new = [name for o in work.objectives for name in _build(o, ctx)]
+    new = [name for o in objectives for name in _build(o, ctx)]
     optimizer = make_optimizer(parameter_groups(model, work.phase), settings.device)
-    streams = {
-        name: (b for epoch in cycle(range(10**6)) for b in reader.epoch(feed, epoch, work.phase.batch_size))
-        for name, feed in feeds.items()
-    }
+    streams = {name: _batches(reader, feed, work.phase.batch_size) for name, feed in feeds.items()}
     try:
+        _begin(objectives, ctx)
         for i, factor in enumerate(factors):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             set_train_mode(model, work.phase)
             torch.manual_seed(settings.seed + i)
-            batches = {name: next(islice(s, 1)).to(settings.device) for name, s in streams.items()}
+            batches = {name: next(s).to(settings.device) for name, s in streams.items()}
 
             def terms(_: int, only: frozenset[str] | None, batches: dict = batches) -> Terms:
                 with autocast(settings.dtype, settings.device), attention_in_parts(model.backbone, settings.device):
-                    return joint_losses(work.objectives, model, batches, ctx, only)
+                    return joint_losses(objectives, model, batches, ctx, only)
 
             start = time.perf_counter()
             with norms_in_float32(model, settings.dtype, settings.device):
@@ -82,6 +81,22 @@ def _build(objective: Objective, ctx: Context) -> list[str]:
     for name, part in parts.items():
         ctx.model.parts[name] = part.to(ctx.device)
     return list(parts)
+
+
+def _batches(reader: Reader, feed: Feed, size: int) -> Iterator[Batch]:
+    """Of one epoch of a feed after the other."""
+    for epoch in count():
+        yield from reader.epoch(feed, epoch, size)
+
+
+@torch.no_grad()
+def _begin(objectives: Sequence[Objective], ctx: Context) -> None:
+    """What training does before the first step of a phase and of an epoch."""
+    ctx.model.eval()
+    for objective in objectives:
+        objective.prepare(ctx)
+    for objective in objectives:
+        objective.epoch(ctx)
 
 
 def faster_precision(model: Model, reader: Reader, work: Work, settings: Settings) -> tuple[torch.dtype, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -112,11 +113,14 @@ class Turn:
 class Alternate(_Stateless):
     """Several backward passes in one step, each over its own parameters (MCD, ADDA).
 
+    What is logged of a loss is its mean over the turns that read it, each of them over its repetitions.
+
     Source of the pattern: Saito et al. 2018, "Maximum classifier discrepancy", arXiv 1712.02560, steps A, B, C.
     """
 
     def __init__(self, *turns: Turn) -> None:
         self.turns = turns
+        self._read = Counter(name.lstrip("-") for turn in turns for name in turn.losses)
 
     def __call__(self, step: Step) -> dict[str, float]:
         trained = {id(p) for p in step.parameters()}
@@ -129,7 +133,7 @@ class Alternate(_Stateless):
                     losses = terms.flat()
                     total = torch.stack([-losses[n[1:]] if n.startswith("-") else losses[n] for n in turn.losses]).sum()
                     (total * share).backward(inputs=wanted)
-                    step.note(Terms({n: losses[n] for n in names}), share / turn.times)
+                    step.note(Terms({n: losses[n] / self._read[n] for n in names}), share / turn.times)
                 step.apply()
         return step.logs
 

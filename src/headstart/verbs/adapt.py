@@ -83,7 +83,7 @@ def adapt(source: Any, target: Any, *, model: str | Backbone | None = None, **op
         from headstart.verbs.domain.seeds import adapt_seeds
 
         return adapt_seeds(folder, there, checked, source, target, module)
-    with tidy(folder, there), folder.locked(), interruptible(folder):
+    with tidy(folder, there), interruptible(folder):
         pair = open_either(folder, checked, source, target, module)
         folder.write_config(config_of(checked, source, target))
         write_json(folder.data, _fingerprints(pair))

@@ -84,6 +84,7 @@ def _every_task(bundle: Bundle, data: Dataset, device: str) -> dict[str, Any]:
 def _as_trained(bundle: Bundle, data: Any, options: dict[str, Any]) -> LoadOptions:
     """Options for reading labelled data: those given, and of tables what the model knows from its training."""
     known: dict[str, Any] = {"modality": bundle.modality}
+    known |= {name: value for name, value in bundle.reading.items() if name == "scale"}
     if is_table(data):
         field = {"image": "image", "text": "text", "sequence": "series"}[bundle.modality]
         if bundle.columns:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from headstart.features.engines.engine import EngineError
 from headstart.features.engines.graph import to_onnx, to_openvino
 from headstart.models.backbone import Backbone, State
 from headstart.models.bundle import Bundle, load_predictor
-from headstart.store.atomic import write_bytes, write_json
+from headstart.store.atomic import store_error, write_bytes, write_json
 from headstart.verbs.whole import Whole
 
 FORMATS = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -63,7 +64,7 @@ def export(
     ModelError
         The network cannot be exported, or what was exported computes something else; nothing is written.
     StoreError
-        The folder is in use.
+        The folder is in use, or cannot be made.
     """
     if format not in FORMATS:
         raise ConfigError(f"There is no format {format!r}.", did_you_mean(format, FORMATS))
@@ -71,14 +72,32 @@ def export(
         raise ConfigError(f"Exporting to {format} needs further libraries.", "pip install 'headstart[fast]'")
     bundle = load_predictor(Path(run_or_bundle))
     folder = Path(out) if out is not None else Path(run_or_bundle) / f"export-{format}"
-    if folder.exists() and any(folder.iterdir()) and not force:
-        raise StoreError(f"{folder} is there already.", "Name another with --out, or write over it with --force.")
-    about, files = _exported(bundle, format)
-    folder.mkdir(parents=True, exist_ok=True)
+    with _made(folder, force):
+        about, files = _exported(bundle, format)
     for name, content in files.items():
         write_bytes(folder / name, content)
     write_json(folder / "model.json", about)
     return {**about, "folder": str(folder)}
+
+
+@contextmanager
+def _made(folder: Path, force: bool) -> Iterator[None]:
+    """Make the folder before the work, so that a disk that refuses is heard of first; a failure leaves none behind."""
+    try:
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(f"{folder} is a file.", "Give --out a folder.")
+        if folder.is_dir() and any(folder.iterdir()) and not force:
+            raise StoreError(f"{folder} is there already.", "Name another with --out, or write over it with --force.")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store_error(error, folder) from error
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.rmdir()
+        raise
 
 
 def _exported(bundle: Bundle, format: str) -> tuple[dict[str, Any], dict[str, bytes]]:

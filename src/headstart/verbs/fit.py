@@ -89,7 +89,7 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         from headstart.verbs.seeds import fit_seeds
 
         return fit_seeds(folder, there, _resolved(checked), data, source, module)
-    with tidy(folder, there), folder.locked(), interruptible(folder):
+    with tidy(folder, there), interruptible(folder):
         job = open_job(folder, checked, data, module, several=True)
         if "text" in method.needs and job.modality.name != "text":
             raise ConfigError(

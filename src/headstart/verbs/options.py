@@ -127,6 +127,11 @@ class FitOptions(BaseModel):
     def _columns(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
+    @field_validator("window", "stride", mode="before")
+    @classmethod
+    def _steps(cls, value: object) -> object:
+        return steps_as_text(value)
+
     @field_validator("budget", mode="before")
     @classmethod
     def _time(cls, value: object) -> object:
@@ -178,6 +183,11 @@ class PretrainOptions(BaseModel):
     def _columns(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
 
+    @field_validator("window", "stride", mode="before")
+    @classmethod
+    def _steps(cls, value: object) -> object:
+        return steps_as_text(value)
+
     def columns(self, modality: str) -> tuple[str, ...]:
         """Where the samples stand in a table."""
         return self.text if modality == "text" else self.series
@@ -185,6 +195,11 @@ class PretrainOptions(BaseModel):
     def reading(self) -> dict[str, str]:
         """How a long table is cut into series."""
         return {k: v for k in ("id", "time", "window", "stride") if (v := getattr(self, k)) is not None}
+
+
+def steps_as_text(value: object) -> object:
+    """A number of steps as people type it: windows are texts, since "2s" is one, too."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}

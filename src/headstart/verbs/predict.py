@@ -11,7 +11,10 @@ import torch
 from headstart.core.errors import ConfigError, DataError, did_you_mean
 from headstart.core.progress import progress
 from headstart.data import Dataset, Task, load_inputs
+from headstart.data.load import check_scale
+from headstart.models.backbone import Backbone
 from headstart.models.bundle import Bundle, load_predictor
+from headstart.models.raw import RawPixels
 from headstart.multitask import architectures  # noqa: F401  registers what a bundle may name
 from headstart.train.inference import outputs
 from headstart.train.reader import Reader, put_in_place
@@ -146,13 +149,21 @@ def check_fit(bundle: Bundle, data: Dataset) -> None:
     spec, many = bundle.model.backbone.input_spec, data.content.source.many
     if data.schema.modality != bundle.modality:
         raise DataError(f"The model takes the modality {bundle.modality!r}; {data.name} holds {many}.", "Give others.")
+    check_scale(data, bundle.reading)
     have = data.schema.channels
-    if have is not None and have != spec.channels and not (have == 1 and bundle.modality == "image"):
+    if have is not None and have != spec.channels and not _converts(bundle.model.backbone, have):
         named = f" ({', '.join(bundle.columns)})" if bundle.columns and bundle.modality == "sequence" else ""
         raise DataError(
             f"The model takes {many} of {spec.channels} channels{named}; these have {have}.",
             "Convert the pictures." if bundle.modality == "image" else "Give the channels that it was trained on.",
         )
+
+
+def _converts(backbone: Backbone, channels: int) -> bool:
+    """Whether a model makes what it takes of pictures of other channels: of grey ones all do, by repeating it."""
+    spec = backbone.input_spec
+    grey_of_colour = isinstance(backbone, RawPixels) and (channels, spec.channels) == (3, 1)
+    return spec.modality == "image" and (channels == 1 or grey_of_colour)
 
 
 def _unreadable(data: Dataset) -> dict[str, dict[str, Any]]:

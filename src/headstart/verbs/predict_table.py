@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from headstart.core.errors import ConfigError, StoreError
 from headstart.data.load import is_table
 from headstart.data.objects import as_table
-from headstart.data.table_files import open_table
+from headstart.data.table_files import open_table, separator_of
 from headstart.store.atomic import replacing, store_error
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -23,8 +24,8 @@ def with_predictions(source: Any, rows: Sequence[dict[str, Any]], top: int = 1) 
     Parameters
     ----------
     source
-        What was given to `predict`. Where it is a table with a row per sample, its columns come first; else (files,
-        series that take many rows each) every sample has a row with its id.
+        What was given to `predict`. Where it is a table with a row per sample, its columns come first, as they stand
+        there (00123 stays 00123); else (files, series that take many rows each) every sample has a row with its id.
     rows
         What `predict` returned.
     top
@@ -102,9 +103,11 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
             if suffix == ".parquet":
                 frame.to_parquet(temporary)
             elif suffix == ".jsonl":
-                frame.to_json(temporary, orient="records", lines=True, force_ascii=False)
+                frame.to_json(
+                    temporary, orient="records", lines=True, force_ascii=False, date_format="iso", double_precision=15
+                )
             else:
-                frame.to_csv(temporary, index=False, sep="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+                frame.to_csv(temporary, index=False, sep=separator_of(path), lineterminator="\n")
     except OSError as error:
         raise store_error(error, path) from error
 
@@ -118,8 +121,38 @@ def _frame(source: Any) -> pd.DataFrame | None:
     if isinstance(source, str | Path):
         if not is_table(source) or not Path(source).is_file():
             return None
-        return open_table(Path(source)).to_pandas()
+        return _as_written(Path(source))
     return None if as_table(source) is None else source.to_pandas()
+
+
+def _as_written(path: Path) -> pd.DataFrame:
+    """The columns of a file, such that nothing that stands in them changes where they are written again."""
+    typed = open_table(path).to_pandas()
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _texts(path, typed)
+    return typed if path.suffix.lower() == ".parquet" else _records(path, typed)
+
+
+def _texts(path: Path, typed: pd.DataFrame) -> pd.DataFrame:
+    """Of CSV: a column is numbers where these are written as they stand in the file, else texts (00123, NA, blanks)."""
+    frame = pd.read_csv(path, sep=separator_of(path), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    for name in frame.columns:
+        if typed[name].astype(str).equals(frame[name]):
+            frame[name] = typed[name]
+    return frame
+
+
+def _records(path: Path, typed: pd.DataFrame) -> pd.DataFrame:
+    """Of JSON records: the values as they are, dates as texts and whole numbers whole beside gaps."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        in_list = text.lstrip().startswith("[")
+        records = json.loads(text) if in_list else [json.loads(line) for line in text.split("\n") if line.strip()]
+    except ValueError:
+        return typed  # one document of columns
+    if len(records) != len(typed) or not all(isinstance(record, dict) for record in records):
+        return typed
+    return pd.DataFrame(records, dtype=object)
 
 
 def _plain(predicted: Any) -> Any:

@@ -162,6 +162,8 @@ def _plan(job: Job, model: Model, reader: Reader, view: str, phase: Phase) -> tu
         return phase, ""
     if job.options.mixup or job.options.cutmix:
         return phase, "The frozen stages are run at every step: mixed inputs cannot be kept."
+    if backbone.input_spec.long != "truncate":  # a text is several rows behind a stage, and has no one state
+        return phase, "The frozen stages are run at every step: states of texts in windows cannot be kept."
     if cut is None:
         return phase, (
             f"In the phase {phase.name!r} the first stages are frozen, but the network cannot be resumed behind them: "

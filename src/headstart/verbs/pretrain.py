@@ -85,7 +85,7 @@ def pretrain(data: Any, *, model: str, **options: Any) -> Run:
     stem = Path(str(name).rpartition(":")[2]).stem or "run"
     folder = RunFolder.create(checked.out, f"pretrain-{stem}")
     source = absolute(data) if isinstance(data, (str, Path)) else None
-    with tidy(folder, there), folder.locked(), interruptible(folder):
+    with tidy(folder, there), interruptible(folder):
         work = _Pretraining(folder, checked, data)
         folder.write_config({"verb": "pretrain", "data": source, **checked.model_dump(mode="json", exclude={"out"})})
         keep_data(folder, work.data)

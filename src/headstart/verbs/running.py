@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from headstart.verbs.run import Interrupted
 
 def absolute(data: str | Path) -> str:
     """A path that means the same from every folder, so that a run can be resumed from anywhere; samples as they are."""
-    return str(data) if str(data).startswith("sample:") else str(Path(data).absolute())
+    return str(data) if str(data).startswith("sample:") else str(Path(os.path.expanduser(data)).absolute())
 
 
 def named_paths(data: Any) -> list[str] | None:
@@ -29,20 +30,42 @@ def named_paths(data: Any) -> list[str] | None:
 
 @contextmanager
 def tidy(folder: RunFolder, there: Collection[Path]) -> Iterator[None]:
-    """A run that fails before it has measured anything leaves nothing behind but the folders that were there."""
+    """Write to a new folder, alone; a run that fails before it has measured anything leaves nothing of it behind.
+
+    Raises
+    ------
+    StoreError
+        When another process writes to the folder: what it has written stays.
+    """
+    failed = False
     try:
-        yield
-    except BaseException as error:
-        measured = folder.steps.exists() or folder.metrics.exists() or any(folder.path.glob("seed-*"))
-        refused = isinstance(error, HeadstartError) and not measured
-        if refused or not folder.config.exists():
-            for path in folder.path.glob("*"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            for path in (folder.path, *folder.path.parents):
-                if path in there or any(path.iterdir()):
-                    break
-                path.rmdir()
-        raise
+        with folder.locked():
+            try:
+                yield
+            except BaseException as error:
+                measured = folder.steps.exists() or folder.metrics.exists() or any(folder.path.glob("seed-*"))
+                refused = isinstance(error, HeadstartError) and not measured
+                failed = refused or not folder.config.exists()
+                if failed:
+                    _clear(folder)
+                raise
+    finally:
+        if failed:
+            _remove_empty(folder, there)
+
+
+def _clear(folder: RunFolder) -> None:
+    for path in folder.path.glob("*"):
+        if path != folder.lock:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _remove_empty(folder: RunFolder, there: Collection[Path]) -> None:
+    """The folder and those above it, up to one that was there before."""
+    for path in (folder.path, *folder.path.parents):
+        if path in there or any(path.iterdir()):
+            break
+        path.rmdir()
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def fit_seeds(
     source
         The data as `resume` finds them again; None for objects.
     """
-    with tidy(folder, there), folder.locked(), interruptible(folder):
+    with tidy(folder, there), interruptible(folder):
         folder.write_config(_config(options, source))
         return _run(folder, options, data, source, module)
 

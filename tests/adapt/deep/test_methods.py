@@ -22,10 +22,13 @@ from headstart.adapt.deep.statistics import Tent, adapt_statistics
 from headstart.core.errors import ConfigError
 from headstart.data.schema import Task
 from headstart.finetune.supervised import Supervised
+from headstart.train.batch import Terms
 from headstart.train.inference import outputs
 from headstart.train.loop import MemoryLog, Settings, Trainer, Work
 from headstart.train.phase import Phase
 from headstart.train.reader import Reader
+from headstart.train.trial import faster_precision
+from headstart.train.update import Alternate, Step, Turn
 
 TASK = Task("y", "single-label", ("a", "b", "c"))
 SETTING = Setting("y", 3)
@@ -77,6 +80,22 @@ def test_in_bfloat16_losses_are_those_of_float32(name):
     assert all(np.isfinite(v) for terms in losses[torch.bfloat16] for v in terms.values())
     first = {dtype: terms[0] for dtype, terms in losses.items()}
     assert first[torch.bfloat16] == pytest.approx(first[torch.float32], rel=0.03, abs=3e-3)
+
+
+@pytest.mark.parametrize("name", [*names(), "cdan-e+mcc+pseudo-labels"])
+def test_its_steps_can_be_timed_beforehand(name):
+    """What is learned before the first step (labels of the target) is learned for the trial, and by nothing else."""
+    made = trainer(name)
+    (work,) = made.works
+    before, parts = weights(made.model), set(made.model.parts)
+    states = [o.state() for o in work.objectives]
+    dtype, why = faster_precision(made.model, made.reader, work, Settings(seed=0, dtype=torch.bfloat16))
+    assert dtype in (torch.float32, torch.bfloat16)
+    assert why
+    assert_same(before, weights(made.model))
+    assert set(made.model.parts) == parts
+    for objective, state in zip(work.objectives, states, strict=True):
+        assert_same(objective.state(), state)
 
 
 def test_an_alignment_never_sees_less_than_float32():
@@ -147,6 +166,43 @@ def test_one_pass_of_each_batch(name):
     count = len([r for r in steps.records if r["kind"] == "step"])
     sweeps = 0 if name != "pseudo-labels" else 1
     assert made.model.calls == 2 * count + sweeps
+
+
+@pytest.mark.parametrize(("steps", "passes"), [(1, 1), (2, 2), (4, 3), (10, 6)])
+def test_what_a_step_of_mcd_costs(steps, passes):
+    """By counting: a forward pass of a domain is 1, one with gradients of the network 3, and a pass of both 6."""
+    assert build("mcd", SETTING, steps=steps).passes == passes
+    made = trainer("mcd", epochs=1)
+    (work,) = made.works
+    mcd = work.objectives[0]
+    mcd.steps = steps
+    made.works = [replace(work, update=mcd.update())]
+    cost = []
+    stem = made.model.backbone.stages["stem"].conv
+    stem.register_forward_hook(lambda *_: cost.append(1))
+    stem.weight.register_hook(lambda _: cost.append(2))
+    log = MemoryLog()
+    made.log = log
+    made.run()
+    count = len([r for r in log.records if r["kind"] == "step"])
+    assert round(sum(cost) / count / 6) == passes
+
+
+def test_a_loss_read_in_several_turns_is_logged_once():
+    """Its mean over them: "ce" does not move here, and "gap" is read before and after it has."""
+    model = toy_model("cnn")
+    model.requires_grad_(False)
+    weight = model.head().linear.weight.requires_grad_(True)
+    seen = []
+
+    def terms(i, only):
+        seen.append(float(weight.detach().square().sum()))
+        return Terms({"ce": 3.0 + 0 * weight.sum(), "gap": weight.square().sum()})
+
+    update = Alternate(Turn(("heads",), ("ce",)), Turn(("heads",), ("ce", "-gap")), Turn(("heads",), ("gap",), times=2))
+    logs = update(Step(model, terms, [1.0], torch.optim.SGD([weight], lr=0.1)))
+    assert logs["ce"] == pytest.approx(3)
+    assert logs["gap"] == pytest.approx((seen[1] + (seen[2] + seen[3]) / 2) / 2)
 
 
 # -- a problem that can be solved --------------------------------------------------------------------------------------
@@ -276,6 +332,14 @@ class TestStatistics:
         model, parts = toy_model("transformer"), toy_parts("transformer")
         before = weights(model)
         assert adapt_statistics(model, batches(model, parts)) == 0
+        assert_same(before, weights(model))
+
+    def test_a_target_of_one_sample_has_none(self):
+        model, parts = toy_model("cnn"), toy_parts("cnn")
+        adapt_statistics(model, batches(model, parts))
+        before = weights(model)
+        assert adapt_statistics(model, batches(model, parts)[:0]) == 0
+        assert adapt_statistics(model, batches(model, parts, 1)[:1]) == 0
         assert_same(before, weights(model))
 
 

@@ -46,7 +46,7 @@ class Recipe:
     frozen_head
         Whether the head is left as it is.
     passes
-        How many times a step runs each batch through the network.
+        What a step costs: how many times both batches might go through the network and back in that time.
     """
 
     objectives: list[Alignment]

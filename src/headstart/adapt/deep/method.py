@@ -69,10 +69,10 @@ class Alignment(Objective):
     Attributes
     ----------
     passes
-        How many times a step runs each batch through the network.
+        What a step costs: how many times both batches might go through the network and back in that time.
     """
 
-    passes: ClassVar[int] = 1
+    passes: int = 1
     name: ClassVar[str]
 
     def __init__(self, setting: Setting, weight: float = 1.0, ramp: bool = False) -> None:

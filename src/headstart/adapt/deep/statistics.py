@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -33,10 +34,13 @@ def adapt_statistics(model: Model, batches: Iterable[Batch], view: str = "plain"
     Returns
     -------
     int
-        How many layers were adapted; 0 for a network without batch norms, which is left as it is.
+        How many layers were adapted; 0 for a network without batch norms and where no batch has two samples (one has
+        no statistics): then the network is left as it is.
     """
     layers = [m for m in model.backbone.modules() if isinstance(m, BATCH_NORMS) and m.running_mean is not None]
-    if not layers:
+    usable = (batch for batch in batches if len(batch) > 1)
+    first = next(usable, None) if layers else None
+    if first is None:
         return 0
     model.eval()
     momenta = [layer.momentum for layer in layers]
@@ -45,9 +49,8 @@ def adapt_statistics(model: Model, batches: Iterable[Batch], view: str = "plain"
         layer.momentum = None
         layer.train()
     with torch.no_grad():
-        for batch in batches:
-            if len(batch) > 1:
-                model(batch, view)
+        for batch in chain([first], usable):
+            model(batch, view)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()

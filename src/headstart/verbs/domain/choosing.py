@@ -143,7 +143,11 @@ def choose(
 
 
 def _by_labels(pair: Pair, attempts: list[Attempt], models: Any) -> Choice:
-    """By accuracy on a few labelled target samples; a method must beat the best floor by a paired interval above 0."""
+    """By accuracy on a few labelled target samples; the best must be right more often than the best floor is.
+
+    How sure that is, is said and decides nothing: a few labels show hardly any difference beyond doubt, and a
+    validator, which would choose without them, knows less.
+    """
     job = pair.job
     data = job.parts[LABELLED]
     named = data.schema.tasks[0].classes

@@ -70,7 +70,8 @@ def _run(pair: Pair, name: str, start: FrozenProbe | None, validator: str) -> At
 def _with_statistics(pair: Pair, start: FrozenProbe | None) -> Attempt:
     model = load_model(pair, _learned(pair), start)
     layers = adapt_statistics(model, _batches(pair, model))
-    notes = [] if layers else ["The network has no batch norms: with the target's statistics it is the same."]
+    lacking = "The target has one sample" if len(pair.target) == 1 else "The network has no batch norms"
+    notes = [] if layers else [f"{lacking}: with the target's statistics it is the same."]
     keep_model(pair, STATISTICS, model.eval())
     return Attempt(STATISTICS, "deep", *on_both(pair, model), facts={"layers": layers}, notes=notes)
 

@@ -13,7 +13,7 @@ from headstart.core.errors import ConfigError, DataError
 from headstart.core.words import listed
 from headstart.data import Dataset, LoadOptions, is_table, load_data, load_inputs
 from headstart.data.objects import as_table
-from headstart.data.schema import MISSING
+from headstart.data.schema import MISSING, missing
 from headstart.data.table_files import open_table
 from headstart.models.backbone import Backbone
 from headstart.store.runfolder import RunFolder
@@ -247,11 +247,14 @@ def _names(target: Any) -> list[str]:
 
 
 def _labelled(job: Job, path: str) -> Dataset:
-    """A few target samples whose labels may be used, in the source's classes."""
+    """A few target samples whose labels may be used, in the source's classes; those without a label are left out."""
     found = _read_labels(job, path)
     if found is None:
         raise DataError(f"{path} has no labels.", f"Give target samples with the label {job.task.name!r}.")
     foreign = sorted(set(found.schema.tasks[0].classes) - set(job.task.classes))
     if foreign:
         raise DataError(f"{path} has classes that are not known: {listed(foreign)}.", "Check the labels.")
-    return found
+    have = np.flatnonzero(~missing(found.labels()))
+    if not len(have):
+        raise DataError(f"No sample of {path} has a label.", f"Fill in {job.task.name!r} where it is known.")
+    return found.subset(have)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstart.adapt.validators import names as validators
+from headstart.data.schema import missing
 from headstart.measure import find_metric, fit_temperature, paired_difference
 from headstart.measure.label_shift import black_box_shares, expected_shares
 from headstart.models.model import Model
@@ -74,8 +75,7 @@ def row(pair: Pair, outcome: Outcome, attempt: Attempt) -> dict[str, Any]:
         p = calibrated(pair.job.task, attempt.target.logits, 1.0)
         row["oracle"] = metrics_of(pair.job.task, labels, p, pair.job.options.seed)["accuracy"]
     if pair.oracle is not None and UNSEEN in pair.job.parts:
-        model = load_model(pair, attempt.name, outcome.start)
-        p = calibrated(pair.job.task, see(pair, model, UNSEEN).logits, 1.0)
+        p = calibrated(pair.job.task, _logits(pair, outcome, attempt, UNSEEN), 1.0)
         row["unseen"] = metrics_of(pair.job.task, pair.oracle.labels[UNSEEN], p, pair.job.options.seed)["accuracy"]
     return row
 
@@ -155,13 +155,22 @@ def verdict(pair: Pair, outcome: Outcome, out: dict[str, np.ndarray]) -> dict[st
     """Whether adapting helped, by the oracle, on the test part of the target where there is one; changes nothing."""
     if pair.oracle is None:
         return None
-    labels = pair.oracle.labels[TARGET]
-    floors = [a for a in outcome.attempts if a.name in FLOORS]
-    best = max(floors, key=lambda a: _right(a.target.logits.argmax(1), labels))
+    unseen = pair.oracle.labels.get(UNSEEN)
+    part = TARGET if unseen is None or missing(unseen).all() else UNSEEN
+    labels = pair.oracle.labels[part]
+    floors = {a.name: _logits(pair, outcome, a, part) for a in outcome.attempts if a.name in FLOORS}
+    best = max(floors, key=lambda name: _right(floors[name].argmax(1), labels))
     metric = find_metric("single-label", "accuracy")
-    difference = paired_difference(metric, labels, out[TARGET], calibrated(pair.job.task, best.target.logits, 1.0))
+    difference = paired_difference(metric, labels, out[part], calibrated(pair.job.task, floors[best], 1.0))
     low, high = difference.low, difference.high
     word = "inconclusive"
     if low is not None and high is not None:
         word = "positive" if low > 0 else "negative" if high < 0 else "inconclusive"
-    return {"verdict": word, "gap": difference.as_json(), "compared_with": best.name}
+    return {"verdict": word, "gap": difference.as_json(), "compared_with": best}
+
+
+def _logits(pair: Pair, outcome: Outcome, attempt: Attempt, part: str) -> np.ndarray:
+    """Of an attempt on one of the target's parts."""
+    if part == TARGET:
+        return attempt.target.logits
+    return see(pair, load_model(pair, attempt.name, outcome.start), part).logits

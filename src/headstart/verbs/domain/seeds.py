@@ -48,7 +48,7 @@ def adapt_seeds(
     options, source, target, module
         As `adapt` was given them.
     """
-    with tidy(folder, there), folder.locked(), interruptible(folder):
+    with tidy(folder, there), interruptible(folder):
         folder.write_config(config_of(options, source, target))
         return _run(folder, options, source, target, module)
 
