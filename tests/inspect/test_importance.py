@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from headstart.data.schema import Sample
+from headstart.inspect.grad_cam import grad_cam
 from headstart.inspect.importance import importance
 from headstart.models.backbone import InputSpec, Provenance
 from headstart.models.model import Head, Model
@@ -149,3 +150,23 @@ def test_every_kind_of_network_has_a_map(name: str, side: int | None) -> None:
 def test_a_linear_model_without_a_network_has_none() -> None:
     model = Model(RawPixels(3), {"y": Head(768, 2)})
     assert importance(model, batch_of(model.backbone, pictures())) is None
+
+
+def test_a_map_with_its_channels_last_is_one_of_places() -> None:
+    """timm's Swin: where the features of one corner change the answer, the map is of that corner."""
+    network = open_model("scratch:timm:swin_tiny_patch4_window7_224", Wanted(size=64))
+    backbone = network.end_at(next(name for name in network.stages if "2" in name)).eval()
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    batch = Batch(["0"], {"plain": {"x": x}})
+    width = backbone.pool(backbone.run(backbone.begin({"x": x})), 2).shape[1]
+    model = Model(backbone, {"y": Head(width, 2)}, 2)
+    with torch.no_grad():
+        weight = model.heads[0].linear.weight
+        weight.zero_()
+        # The grid's last place counts for the second class, all else for nothing.
+        weight.view(2, -1, 4)[1, :, 3] = 1.0
+    (found,) = grad_cam(model, batch) or []
+    side = found.shape[0]
+    assert found.shape == (side, side)
+    assert side > 1
+    assert found[: side // 2, : side // 2].sum() == 0

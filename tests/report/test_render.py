@@ -12,6 +12,9 @@ import pytest
 from headstart.core.errors import StoreError
 from headstart.report.folder import read_run_folder
 from headstart.report.render import page, render_report
+from headstart.report.schema.evidence import Gain
+from headstart.report.sections.curve import gain_text
+from headstart.report.words import metric_words
 
 KINDS = ["digits", "birds", "binary", "many", "multilabel", "regression", "no_test", "interrupted"]
 VOID = {"meta", "link", "img", "br", "hr", "input", "col", "path", "rect", "circle", "use"}
@@ -229,3 +232,43 @@ def test_a_run_folder_is_not_changed_otherwise(make_run):
     after = {p.name: p.read_bytes() for p in Path(folder).iterdir()}
     assert after.pop("report.html")
     assert after == before
+
+
+def test_what_is_not_defined_is_left_out_wherever_it_stands(make_run):
+    """As metrics are written where a test part has one class: a value that is null."""
+    folder = make_run("binary")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    undefined = {"value": None, "low": None, "high": None}
+    report["metrics"]["test"]["auroc"] = report["guard"]["gap"] = report["tried"][0]["validation"] = undefined
+    report["baselines"]["raw_features"]["test"]["auroc"] = undefined
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    run = read_run_folder(folder)
+    assert "auroc" not in run.report.metrics["test"]
+    assert run.report.guard.gap is None
+    assert not Page(page(run)).wrong
+
+
+def test_of_an_error_less_is_better():
+    gain = Gain(more=1000, value=0.412, low=0.1, high=0.7)
+    assert gain_text(gain, metric_words("rmse")).endswith("about 0.412 less root mean squared error (0.1 to 0.7)")
+    assert gain_text(gain, metric_words("accuracy")).endswith("about +41.2 points of accuracy (10.0 to 70.0)")
+
+
+def test_labels_of_several_are_not_called_answers(make_run):
+    folder = make_run("multilabel")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    report["calibration"] = {
+        "temperature": 1.2, "before": {"ece": None}, "after": {"ece": None},
+        "bins": [{"low": 0.0, "high": 0.5, "n": 40, "confidence": 0.2, "accuracy": 0.3}],
+    }  # fmt: skip
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    said = Page(page(read_run_folder(folder))).said()
+    assert "such labels apply as often as it says" in said
+    assert "Calibration error" not in said
+
+
+@pytest.mark.parametrize("kind", ["digits", "interrupted"])
+def test_the_skip_link_leads_somewhere(pages, kind):
+    parsed = Page(pages(kind)[1])
+    ids = {a.get("id") for _, a in parsed.tags}
+    assert {a["href"][1:] for t, a in parsed.tags if a.get("class") == "skip"} <= ids

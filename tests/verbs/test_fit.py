@@ -173,6 +173,8 @@ def test_regression_learns_brightness_and_predicts_numbers(shapes: ModuleType) -
     assert run.data["guard"]["gap"]["low"] <= run.data["guard"]["gap"]["value"]
     dark, bright = run.predict([np.full((16, 16, 3), 30, np.uint8), np.full((16, 16, 3), 210, np.uint8)])
     assert set(dark) == {"id", "predicted"}
+    assert all(row["score"] > 0 for row in run.data["screen"]["rows"])  # errors, as the page shows them
+    assert run.data["raw_features_name"] == "Ridge regression, pixels"
     assert 800 < dark["predicted"] < bright["predicted"] < 2200
 
 

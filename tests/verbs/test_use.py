@@ -22,6 +22,7 @@ from headstart.models.model import Head, Model
 from headstart.models.raw import RawPixels
 from headstart.verbs.evaluate import _aligned
 from headstart.verbs.evaluation import per_class
+from headstart.verbs.showing import _is_the_networks
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,19 @@ def test_a_model_of_grey_pictures_takes_the_same_in_colour(tmp_path: Path, blend
     assert found[0]["log_loss"]["value"] == pytest.approx(found[1]["log_loss"]["value"], abs=1e-5)
     with pytest.raises(DataError, match="channels"):
         hs.predict(tmp_path / "bundle", np.zeros((2, 40, 40, 5), np.uint8))
+
+
+def test_only_the_networks_own_answers_are_explained() -> None:
+    logits = np.array([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0]])
+    one, several = (Task("y", kind, ("a", "b", "c")) for kind in ("single-label", "multi-label"))  # type: ignore[arg-type]
+
+    def own(task: Task, outputs: list[list[float]]) -> list[bool]:
+        job: Any = SimpleNamespace(task=task)
+        return _is_the_networks(job, SimpleNamespace(logits=logits, outputs=np.array(outputs))).tolist()  # type: ignore[arg-type]
+
+    # Of the second another model had the last word.
+    assert own(one, [[0.6, 0.3, 0.1], [0.4, 0.5, 0.1]]) == [
+        True,
+        False,
+    ]  # of the second another model had the last word
+    assert own(several, [[0.9, 0.2, 0.1], [0.9, 0.8, 0.1]]) == [True, False]

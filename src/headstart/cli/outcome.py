@@ -11,12 +11,11 @@ from headstart.cli.output import console, interval, number, print_command, print
 
 BASELINES = {
     "linear_probe": "Linear probe, last layer",
+    "scratch": "From random weights",
     "raw_features": "Logistic regression, pixels",
     "majority": "Majority class",
 }
 """Names of the baselines for a person, best informed first."""
-
-REGRESSION_BASELINES = {"raw_features": "Ridge regression, pixels", "majority": "Mean of the labels"}
 
 
 def print_outcome(run: Any, as_json: bool) -> None:
@@ -134,7 +133,7 @@ def _more_labels(curve: Mapping[str, Any] | None) -> str:
     from headstart.report.words import metric_words
 
     words = metric_words(curve["metric"])
-    return f"By the probe's learning curve, {gain_text(Gain(**curve['gains'][0]), words.title, words.percent)}."
+    return f"By the probe's learning curve, {gain_text(Gain(**curve['gains'][0]), words)}."
 
 
 def _headline(data: Mapping[str, Any]) -> str:
@@ -162,9 +161,9 @@ def _size(model: Mapping[str, Any]) -> str:
 def _print_scores(data: Mapping[str, Any]) -> None:
     part = "test" if data["metrics"].get("test") else "validation"
     metric = data["metric"]
-    names = {**BASELINES, **(REGRESSION_BASELINES if data["task"]["kind"] == "regression" else {})}
-    if "raw_features_name" in data and data["task"]["kind"] != "regression":
-        names["raw_features"] = data["raw_features_name"]
+    names = {**BASELINES, "raw_features": data["raw_features_name"]}
+    if data["task"]["kind"] == "regression":
+        names["majority"] = "Mean of the labels"
     ours = data["metrics"][part].get(metric)
     rows = [("This model", _value(ours), interval(ours))]
     if rejected := (data["baselines"].get("network") or {}).get(part, {}).get(metric):

@@ -101,9 +101,13 @@ def number(value: float | None, digits: int = 3) -> str:
 
     >>> number(0.98765), number(None), number(1234.5678)
     ('0.988', '–', '1,235')
+    >>> number(0.00012345), number(0.0)
+    ('0.000123', '0.000')
     """
     if value is None or not math.isfinite(value):
         return "–"
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.{digits}g}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}f}"
 
 

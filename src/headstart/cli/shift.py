@@ -61,17 +61,17 @@ def print_shift(found: Mapping[str, Any]) -> None:
         ["distance", "value", "what it is"], [(t, v[0], w) for t, v, w in distances(found["distances"])], ["value"]
     )
     out.print()
-    shares = found["shares"]
+    shares, place = found["shares"], {name: i for i, name in enumerate(found["class_names"])}
     rows = [
         (
             c["class"],
             f"{c['source']:,}",
             f"{c['target']:,}",
             "–" if c["moved"] is None else f"{c['moved']:.2f}",
-            f"{shares['bbse'][i]:.1%}",
-            f"{shares['em'][i]:.1%}",
+            f"{shares['bbse'][place[c['class']]]:.1%}",
+            f"{shares['em'][place[c['class']]]:.1%}",
         )
-        for i, c in enumerate(found["classes"])
+        for c in found["classes"]
     ]
     columns = ["class", "source", "answers", "moved", "BBSE", "EM"]
     print_table(columns, rows, right=columns[1:])

@@ -50,7 +50,7 @@ def grad_cam(model: Model, batch: Batch, task: str | None = None) -> list[np.nda
             (gradient,) = torch.autograd.grad(margin(logits).sum(), x)
     finally:
         model.train(was_training)
-    product = (gradient * x).detach().float().cpu()
+    product = _channels_first(backbone, (gradient * x).detach().float().cpu())
     return [_places(p).clamp(min=0).numpy() for p in product]
 
 
@@ -65,9 +65,15 @@ def _map(backbone: Backbone, grid: int, batch: Batch) -> tuple[str, State] | Non
         # The network's own pooling has been computed in the last stage: what comes before has to be entered.
         enters = name in backbone.cuts and name != last
         ends = name == last and not (grid == 1 and "pooled" in found)
-        if (enters or ends) and _side(found["x"]) > 1:
+        if (enters or ends) and _side(_channels_first(backbone, found["x"])) > 1:
             return name, found
     return None
+
+
+def _channels_first(backbone: Backbone, x: Tensor) -> Tensor:
+    """A map with its channels first; timm's Swin has them last."""
+    last = getattr(getattr(backbone, "native", None), "channels_last_maps", False)
+    return x.permute(0, 3, 1, 2) if last and x.dim() == 4 else x
 
 
 def _side(x: Tensor) -> int:

@@ -105,11 +105,17 @@ def _read_report(file: Path) -> Report:
 
 
 def _without_nulls(value: Any) -> Any:
+    """Without what is null, and without estimates of what is not defined: AUROC where there is one class."""
     if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+        known = {k: v for k, v in value.items() if v is not None}
+        return {k: _without_nulls(v) for k, v in known.items() if not _is_undefined(v)}
     if isinstance(value, list):
         return [_without_nulls(v) for v in value]
     return value
+
+
+def _is_undefined(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("value", 0.0) is None and value.keys() <= {"value", "low", "high"}
 
 
 def _unfinished(path: Path) -> Report:

@@ -122,5 +122,10 @@ def _scores(found: Mapping[str, Any]) -> Section:
         "scores",
         "What the scores say",
         "ranking_scores.html",
-        {"rows": rows, "models": models, "trusted": bool(found["trust"])},
+        {
+            "rows": rows,
+            "models": models,
+            "trusted": bool(found["trust"]),
+            "lower": not metric_words(found["metric"]).higher,
+        },
     )

@@ -47,7 +47,6 @@ def shift_page(found: Mapping[str, Any], places: np.ndarray, domains: Sequence[s
         "facts": [("Shift", found["verdict"]), ("Network", found["model"]), ("Stage", found["stage"])],
         "created": "",
     }
-    classes = [c["class"] for c in found["classes"]]
     looks = styles(2)
     sides = [0 if d == "source" else 1 for d in domains]
     values = {
@@ -57,7 +56,7 @@ def shift_page(found: Mapping[str, Any], places: np.ndarray, domains: Sequence[s
         "classes": None,
     }
     sections = [
-        shift_section(found["text"], [found["distances"]], found["classes"], classes, found["shares"]),
+        shift_section(found["text"], [found["distances"]], found["classes"], found["class_names"], found["shares"]),
         Section("maps", "Both domains in one map", "adaptation_maps.html", values),
     ]
     return whole_page(Album(Path()), head, sections, [])

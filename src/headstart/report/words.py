@@ -110,6 +110,17 @@ PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 INPUTS = {"image": ("picture", "pictures"), "text": ("text", "texts"), "sequence": ("series", "series")}
 
 
+def less_or_more(gain: float, low: float | None, high: float | None, title: str) -> str:
+    """A gain in an error, which is better where it is less.
+
+    >>> less_or_more(0.412, 0.1, 0.7, "log loss"), less_or_more(-0.2, -0.3, 0.1, "log loss")
+    ('0.412 less log loss (0.1 to 0.7)', '0.2 more log loss (-0.1 to 0.3)')
+    """
+    ends = (low, high) if gain >= 0 else (None if high is None else -high, None if low is None else -low)
+    range_ = "" if ends[0] is None or ends[1] is None else f" ({ends[0]:.3g} to {ends[1]:.3g})"
+    return f"{abs(gain):.3g} {'less' if gain >= 0 else 'more'} {title}{range_}"
+
+
 def metric_words(name: str) -> MetricWords:
     """Words of a metric; an unknown one is called by its own name and shown as a plain number."""
     return METRICS.get(name) or MetricWords(name.replace("_", " "), "", percent=False)

@@ -166,7 +166,7 @@ def _run(pair: Pair, options: AdaptOptions) -> Run:
         progress().say(reason)
     model = load_model(pair, choice.taken.name, start)
     reasons = [*choice.reasons, *reasons]
-    finish(pair, Outcome(start, attempts, found, choice, model, reasons, options.method), begun)
+    finish(pair, Outcome(start, attempts, found, choice, model, reasons, options.method, validator), begun)
     return Run(job.folder.path)
 
 

@@ -194,8 +194,8 @@ def _distance(job: Job, screening: Screening, measured: dict[str, Any]) -> list[
     def shown(row: Row) -> float:
         return as_metric(job.task, job.metric.name, row.score)
 
-    measured["best_stage"] = {"stage": best.stage, "score": best.score}
-    measured["last_layer"] = {"stage": last.stage, "score": last.score}
+    measured["best_stage"] = {"stage": best.stage, "score": shown(best)}
+    measured["last_layer"] = {"stage": last.stage, "score": shown(last)}
     if not job.pretrained or gap <= max(FAR, 2 * max(best.error, last.error)):
         return []
     return [

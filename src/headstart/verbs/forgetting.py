@@ -21,6 +21,7 @@ from headstart.train.reader import Reader
 from headstart.verbs.evaluation import calibrated
 from headstart.verbs.job import Job, load_for
 from headstart.verbs.options import make_options
+from headstart.verbs.showing import drawn
 
 if TYPE_CHECKING:
     from headstart.data import Dataset
@@ -53,14 +54,12 @@ def _drift(job: Job, result: Result, final: Judged) -> dict[str, Any] | None:
     head, last = backbone.source_head, list(backbone.stages)[-1]
     if head is None or final.features is None or result.network.grid != 1 or result.start.stage != last:
         return None
-    count = min(MOST, len(final.features))
+    some = torch.from_numpy(drawn(len(final.features), MOST))
     place = (last, 1)
-    before = job.features(result.start.size, final.part, [place])[place][:count].float()
+    before = job.features(result.start.size, final.part, [place])[place][some].float()
     head = copy.deepcopy(head).float().cpu()
     with torch.inference_mode():
-        a, b = (
-            log_softmax(head(x).numpy(), axis=1) for x in (before, torch.from_numpy(final.features[:count]).float())
-        )
+        a, b = (log_softmax(head(x).numpy(), axis=1) for x in (before, torch.from_numpy(final.features)[some].float()))
     return drift_of(a, b)
 
 
@@ -91,7 +90,8 @@ def _on_source(job: Job, network: Model) -> dict[str, Any] | None:
     part, samples = data
     task = bundle.tasks[0]
     labels = samples.labels(task.name)
-    known = np.flatnonzero(~missing(labels))[:MOST]
+    known = np.flatnonzero(~missing(labels))
+    known = known[drawn(len(known), MOST)]
     metric = find_metric(task.kind, report["metric"])
     after = Model(_as_source(network, own), {task.name: bundle.model.head()}, bundle.model.grid)
     values = []

@@ -10,6 +10,7 @@ from headstart.core.errors import ConfigError, ModelError
 from headstart.core.notes import Notes
 from headstart.core.progress import progress
 from headstart.core.words import listed
+from headstart.features.probe import as_metric
 from headstart.features.screen import Screening
 from headstart.verbs.estimate import forward_speed
 from headstart.verbs.frozen import screened
@@ -93,7 +94,8 @@ def _choose(job: Job, names: Sequence[str], skip: bool) -> dict[str, Any]:
     best = found[top][0].chosen
     tied = [n for n, (s, _) in found.items() if s.chosen.score >= best.score - best.error]
     taken = max(tied, key=lambda n: found[n][1])
-    scores = listed([f"{n} {s.chosen.score:.3f} ({speed:,.0f} samples a second)" for n, (s, speed) in found.items()])
+    shown = {n: as_metric(job.task, job.metric.name, s.chosen.score) for n, (s, _) in found.items()}
+    scores = listed([f"{n} {shown[n]:.3f} ({speed:,.0f} samples a second)" for n, (_, speed) in found.items()])
     why = "" if taken == top else f"; {top} is within a standard error ({best.error:.3f}), and {taken} is faster"
     reasons.insert(0, f"{taken} was chosen by a probe's {job.metric.name} at the best stage: {scores}{why}.")
     progress().say(reasons[0])

@@ -20,7 +20,7 @@ from headstart.verbs.domain.options import make_adapt_options
 from headstart.verbs.domain.pair import TARGET, open_pair
 from headstart.verbs.evaluation import calibrated
 from headstart.verbs.frozen import MAP_SAMPLES, run_probes, run_screening
-from headstart.verbs.showing import two_components
+from headstart.verbs.showing import drawn, two_components
 
 
 def shift(
@@ -76,6 +76,7 @@ def shift(
         "verdict": word,
         "text": text,
         "classes": by_class(x["train"], job.labels("train"), x[TARGET], answers.argmax(1), job.task.classes),
+        "class_names": list(job.task.classes),
         "shares": {
             "source": shares.tolist(),
             "bbse": black_box_shares(p, labels, q).tolist(),
@@ -93,5 +94,5 @@ def shift(
 
 def _map(a: Tensor, b: Tensor) -> tuple[np.ndarray, list[str]]:
     """Both domains on their two principal components, and which is which."""
-    a, b = a[: MAP_SAMPLES // 2], b[: MAP_SAMPLES // 2]
+    a, b = (x[torch.from_numpy(drawn(len(x), MAP_SAMPLES // 2))] for x in (a, b))
     return two_components(torch.cat([a, b]).numpy()), ["source"] * len(a) + ["target"] * len(b)

@@ -85,7 +85,10 @@ def rests_on(job: Job, model: Model, final: Judged) -> list[dict[str, Any]]:
     if final.features is None or not job.options.examples:
         return []
     each = np.nan_to_num(losses(job.task, final.labels, final.outputs), nan=-1.0)
-    worst_first = [int(i) for i in np.argsort(-each, kind="stable")]
+    same = np.flatnonzero(_is_the_networks(job, final))
+    if not len(same):
+        return []
+    worst_first = [int(i) for i in same[np.argsort(-each[same], kind="stable")]]
     said, truth = predicted(job.task, final.outputs), label_words(job.task, final.labels)
     sure = confidence(job.task, final.outputs)
     picked, seen = worst_first[:WEIGHED], set()
@@ -110,6 +113,20 @@ def rests_on(job: Job, model: Model, final: Judged) -> list[dict[str, Any]]:
     ]
 
 
+def _is_the_networks(job: Job, final: Judged) -> np.ndarray:
+    """(N,) where the answer is the network's one largest logit: of no other can it be said what it rests on.
+
+    A model beside the network may have the last word, and of labels none or several may apply.
+    """
+    first = final.logits.argmax(1)
+    if job.task.kind == "single-label":
+        return final.outputs.argmax(1) == first
+    if job.task.kind == "multi-label":
+        applies = final.outputs > 0.5
+        return (applies.sum(1) == 1) & applies[np.arange(len(first)), first]
+    return np.ones(len(first), bool)
+
+
 def shown(job: Job, data: Dataset, i: int) -> dict[str, Any]:
     """A sample as the report shows it; nothing with --no-examples."""
     return job.modality.shown(job, data, i) if job.options.examples else {}
@@ -123,7 +140,7 @@ def write_maps(job: Job, start: FrozenProbe, final: Judged) -> None:
     """
     if final.features is None:
         return
-    index = np.arange(min(MAP_SAMPLES, len(final.data)))
+    index = drawn(len(final.data), MAP_SAMPLES)
     place = (start.stage, start.grid)
     before = job.features(start.size, final.part, [place])[place].numpy()[index]
     words = label_words(job.task, final.labels[index])
@@ -139,6 +156,15 @@ def write_maps(job: Job, start: FrozenProbe, final: Judged) -> None:
         frame[f"{name}_x"], frame[f"{name}_y"] = points.T
     with replacing(job.folder.maps) as path:
         pd.DataFrame(frame).to_parquet(path)
+
+
+def drawn(n: int, most: int) -> np.ndarray:
+    """At most so many of n rows, in their order, drawn at random: data by class have the first classes first.
+
+    >>> drawn(3, 5).tolist(), len(drawn(1000, 5))
+    ([0, 1, 2], 5)
+    """
+    return np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
 def two_components(x: np.ndarray) -> np.ndarray:

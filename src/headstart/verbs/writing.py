@@ -17,6 +17,7 @@ import headstart
 from headstart.core.memory import peak_memory_mb
 from headstart.core.progress import progress
 from headstart.features.curve import learning_curve
+from headstart.features.probe import as_metric
 from headstart.features.screen import Screening
 from headstart.features.solved import remembered
 from headstart.measure import find_metric
@@ -183,7 +184,9 @@ def _report(
             "phases": [p.as_json() for p in result.candidate.strategy.phases] if result.candidate else [],
         },
         "fallback": None if result.fallback is None else {"to": result.fallback.name, "text": result.fallback.text},
-        "blend": {"weight": result.mixture.weight, "with": job.modality.raw_name} if result.mixture.weight else None,
+        "blend": None
+        if not result.mixture.weight
+        else {"weight": result.mixture.weight, "with": job.modality.raw_name(task)},
         "metric": job.metric.name,
         "metrics": metrics,
         "per_class": per_class(task, final.labels, final.outputs),
@@ -193,14 +196,17 @@ def _report(
         "confused": confused_pairs(task, list(final.data.ids), final.labels, final.outputs),
         "calibration": _calibration(job, result, final),
         "baselines": baselines,
-        "raw_features_name": job.modality.raw_name,
+        "raw_features_name": job.modality.raw_name(task),
         "guard": guard,
         "tried": result.tried,
         "screen": {
             "metric": job.metric.name,
             "samples": len(job.screened),
             "chosen": result.screening.chosen.as_json(),
-            "rows": [{**r.as_json(), "std": r.error} for r in result.screening.rows],
+            "rows": [
+                {**r.as_json(), "score": as_metric(task, job.metric.name, r.score), "std": r.error}
+                for r in result.screening.rows
+            ],
         },
         "cost": _cost(job, result, model, seconds),
         "seeds": [job.options.seed],

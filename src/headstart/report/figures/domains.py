@@ -25,7 +25,7 @@ def validator_curve(curve: Sequence[Mapping[str, Any]], validator: str, title: s
         figure = new_figure(920 if known else 460, 250)
         left, *others = figure.subplots(1, 2 if known else 1, squeeze=False)[0]
         left.plot(epochs, [p["score"] for p in points], color=BLUE, marker="o", markersize=3)
-        left.set_title(f"What decides: {validator} (higher is better)")
+        left.set_title(f"What keeps an epoch: {validator} (higher is better)")
         for right in others:
             for key in known:
                 right.plot(epochs, [p[key] for p in points], **looks[key])

@@ -27,7 +27,7 @@ from headstart.report.words import STATUSES, UNFINISHED
 VERDICTS = {
     "positive": ("Adapting helped", "good"),
     "negative": ("Adapting hurt", "bad"),
-    "inconclusive": ("Not proven", "unsure"),
+    "inconclusive": ("Not proven", "open"),
 }
 
 
@@ -41,8 +41,8 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
         sentence += f" Of {len(a['attempts'])} attempts {method} is handed back; {a['validator']} decided."
     part = next((p for p in ("target-test (oracle)", "target (oracle)") if p in report.metrics), None)
     score, verdict = None, None
-    if part is not None:
-        value = report.metrics[part]["accuracy"]
+    value = None if part is None else report.metrics[part].get("accuracy")
+    if part is not None and value is not None:
         score = {
             "value": estimate(value, True),
             "interval": interval(value, True),
@@ -138,8 +138,9 @@ def _attempts(run: RunFolder) -> Section:
 
 def _curves(run: RunFolder) -> list[Section]:
     a = run.report.adaptation
+    by = a.get("epochs_by", a["validator"])
     figures = [
-        (attempt["method"], validator_curve(attempt["curve"], a["validator"], attempt["method"], f"curve{i}"))
+        (attempt["method"], validator_curve(attempt["curve"], by, attempt["method"], f"curve{i}"))
         for i, attempt in enumerate(a["attempts"])
         if len(attempt["curve"]) > 1
     ]

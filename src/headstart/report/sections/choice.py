@@ -113,7 +113,7 @@ def _cell(row: ScreenRow | None, low: float, high: float, as_percent: bool) -> d
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
     light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.18
     text = percent(row.score) if as_percent else number(row.score, 3)
-    spread = "" if row.std is None else f" ± {percent(row.std) if as_percent else number(row.std, 2)} between folds"
+    spread = "" if row.std is None else f" ± {percent(row.std) if as_percent else number(row.std, 2)} (standard error)"
     dimensions = "" if row.dimensions is None else f", {count(row.dimensions)} numbers per sample"
     style = f"background:{to_hex(colour)};color:{'#000000' if light else '#ffffff'}"
     return {"text": text, "style": style, "hint": f"{text}{spread}{dimensions}"}

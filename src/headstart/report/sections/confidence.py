@@ -16,12 +16,14 @@ def confidence(run: RunFolder) -> Section:
     if calibration is not None:
         before, after = calibration.before.get("ece"), calibration.after.get("ece")
         filled = [b for b in calibration.bins if b.n > 0]
-        temperature = calibration.temperature
+        temperature, labels = calibration.temperature, report.task.kind == "multi-label"
+        values["labels"] = labels
         values["calibration"] = {
             "before": percent(before),
             "after": percent(after),
             "temperature": number(temperature, 3),
-            "figure": reliability(calibration.bins, "reliability") if filled else None,
+            "measured": before is not None and after is not None,
+            "figure": reliability(calibration.bins, "reliability", labels) if filled else None,
             "was": _was(temperature),
             "samples": sum(b.n for b in filled),
         }

@@ -7,7 +7,7 @@ from headstart.report.folder import RunFolder
 from headstart.report.formats import count
 from headstart.report.schema.evidence import Gain
 from headstart.report.sections.section import Section
-from headstart.report.words import metric_words
+from headstart.report.words import MetricWords, less_or_more, metric_words
 
 
 def curve(run: RunFolder) -> list[Section]:
@@ -21,7 +21,7 @@ def curve(run: RunFolder) -> list[Section]:
             {
                 "name": name,
                 "figure": learning_figure(found, words.higher, words.title, f"learning-{name}"),
-                "gains": [gain_text(gain, words.title, words.percent) for gain in found.gains],
+                "gains": [gain_text(gain, words) for gain in found.gains],
             }
         )
     if not shown:
@@ -29,12 +29,14 @@ def curve(run: RunFolder) -> list[Section]:
     return [Section("labels", "What more labels would be worth", "curve.html", {"curves": shown})]
 
 
-def gain_text(gain: Gain, title: str, percent: bool) -> str:
-    """Such as "1,000 labels more: about +0.4 points of accuracy (0.1 to 0.9)"."""
-    factor, unit = (100, " points of") if percent else (1, " in")
-    digits = 1 if percent else 3
-    title = title if title.isupper() else title.lower()
-    range_ = ""
-    if gain.low is not None and gain.high is not None:
-        range_ = f" ({factor * gain.low:.{digits}f} to {factor * gain.high:.{digits}f})"
-    return f"{count(gain.more)} labels more: about {factor * gain.value:+.{digits}f}{unit} {title}{range_}"
+def gain_text(gain: Gain, words: MetricWords) -> str:
+    """Such as "1,000 labels more: about +0.4 points of accuracy (0.1 to 0.9)", "about 0.4 less log loss"."""
+    title = words.title if words.title.isupper() else words.title.lower()
+    if not words.higher:
+        about = less_or_more(gain.value, gain.low, gain.high, title)
+    else:
+        factor, unit, digits = (100, " points of", 1) if words.percent else (1, " in", 3)
+        about = f"{factor * gain.value:+.{digits}f}{unit} {title}"
+        if gain.low is not None and gain.high is not None:
+            about += f" ({factor * gain.low:.{digits}f} to {factor * gain.high:.{digits}f})"
+    return f"{count(gain.more)} labels more: about {about}"

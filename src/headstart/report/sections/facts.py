@@ -80,6 +80,9 @@ def usage(run: RunFolder) -> Section:
         "finished": run.report.status == "finished",
         "path": shlex.quote(path),
         "literal": repr(path),
+        "inputs": "new/*.jpg" if run.report.data.modality == "image" else "new.csv",
+        "example": '["new.jpg"]' if run.report.data.modality == "image" else '"new.csv"',
+        "bundle": (run.path / "bundle").is_dir(),
         "parent": "runs/" if path.startswith("runs/") else "the run folder",
     }
     return Section("use", "How to use it", "use.html", values)

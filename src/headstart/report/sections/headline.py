@@ -17,6 +17,7 @@ from headstart.report.words import (
     baseline_title,
     inputs_name,
     inside,
+    less_or_more,
     metric_words,
 )
 
@@ -149,6 +150,9 @@ def gap_text(report: Report) -> str:
         against = inside(baseline_title(guard.compared_with, report.task.kind, report.raw_features_name))
     unit = " points" if words.percent else ""
     title = words.title if words.title.isupper() else words.title.lower()
+    if not words.higher:
+        less = less_or_more(guard.gap.value, guard.gap.low, guard.gap.high, title)
+        return f"{less} compared with: {against}, on {where}"
     return f"{show(guard.gap.value)}{unit} of {title}{range_} compared with: {against}, on {where}"
 
 

@@ -26,6 +26,7 @@ def maps(run: RunFolder) -> Section:
         "others": 0,
         "n": 0,
         "kind": run.report.task.kind,
+        "part": run.report.part,
     }
     if table is not None and len(table) and set(COLUMNS) <= set(table.columns):
         places = table[list(COLUMNS[:4])].to_numpy(dtype=float)

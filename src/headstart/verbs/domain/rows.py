@@ -35,6 +35,8 @@ class Outcome:
         The probe of the source; None where there are no source data.
     attempts
         The first of them knows nothing of the target.
+    validator
+        What the epochs of networks were judged by.
     """
 
     start: FrozenProbe | None
@@ -44,6 +46,7 @@ class Outcome:
     model: Model
     reasons: list[str]
     asked: tuple[str, ...]
+    validator: str
 
 
 def row(pair: Pair, outcome: Outcome, attempt: Attempt) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def _report(
         "strategy": {"name": taken.name, "asked": ",".join(outcome.asked), "reasons": outcome.reasons},
         "adaptation": {
             "validator": choice.by,
+            "epochs_by": outcome.validator,
             "refused": choice.refused,
             "attempts": [row(pair, outcome, a) for a in outcome.attempts],
             "validators": {name: get("validator", name).summary for name in validators(pair.model is None)},

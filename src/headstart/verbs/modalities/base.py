@@ -12,6 +12,7 @@ from torch import Tensor
 from headstart.core.errors import ConfigError
 from headstart.data import Dataset
 from headstart.data.schema import Modality as ModalityName
+from headstart.data.schema import Task
 from headstart.features.probe import class_weights, fit_probe
 from headstart.models.backbone import Backbone
 from headstart.models.model import Head, Model
@@ -54,8 +55,8 @@ class Modality(ABC):
         A small model that is available offline, and all that `--model auto` compares.
     unit
         Of `InputSpec.size`, for people; empty where inputs have no size to choose.
-    raw_name
-        What the baseline without a network is called, and in a sentence.
+    raw_title, raw_words
+        What the baseline without a network is called, "{model}" where the linear model stands, and in a sentence.
     foreign
         Options of a fit that other modalities have and this one has not.
     """
@@ -64,9 +65,14 @@ class Modality(ABC):
     default_model: str
     offline_models: tuple[str, ...]
     unit: str
-    raw_name: str
+    raw_title: str
     raw_words: str
     foreign: frozenset[str]
+
+    def raw_name(self, task: Task) -> str:
+        """What the baseline without a network is called: of numbers it is a ridge regression."""
+        name = self.raw_title.format(model="ridge regression" if task.kind == "regression" else "logistic regression")
+        return name[0].upper() + name[1:]
 
     def check(self, given: set[str]) -> None:
         """Refuse options that mean nothing here.

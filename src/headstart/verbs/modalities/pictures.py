@@ -30,7 +30,7 @@ class Pictures(Modality):
     default_model = "sample:efficientnet_lite0"
     offline_models = ("sample:efficientnet_lite0", "sample:efficientnet_lite1", "sample:efficientnet_lite2")
     unit = "px"
-    raw_name = "Logistic regression, pixels"
+    raw_title = "{model}, pixels"
     raw_words = "a linear model on raw pixels"
     foreign = frozenset({"max_length", "pooling", "long", "vocabulary", "series", "id", "time", "window", "stride"})
 

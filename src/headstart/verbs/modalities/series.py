@@ -24,7 +24,7 @@ class Series(Modality):
     default_model = "scratch:gru"
     offline_models = ("scratch:gru", "scratch:lstm", "scratch:inception-time")
     unit = ""
-    raw_name = "Logistic regression, mean/std/min/max per channel"
+    raw_title = "{model}, mean/std/min/max per channel"
     raw_words = "a linear model on mean, deviation, least and largest value of each channel"
     foreign = frozenset(
         {"image", "image_size", "augment", "mixup", "cutmix", "text", "max_length", "long", "vocabulary"}

@@ -34,7 +34,7 @@ class Texts(Modality):
     default_model = "sample:all-minilm-l6-v2"
     offline_models = ("sample:all-minilm-l6-v2", "scratch:awd-lstm", "scratch:gru")
     unit = "tokens"
-    raw_name = "TF-IDF + logistic regression"
+    raw_title = "TF-IDF + {model}"
     raw_words = "a linear model on TF-IDF"
     foreign = frozenset(
         {"image", "image_size", "augment", "mixup", "cutmix", "series", "id", "time", "window", "stride"}
