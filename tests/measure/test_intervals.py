@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from headstart.measure import find_metric, mcnemar, metrics_for, paired_difference, wilson, with_intervals
+from headstart.data.schema import Task
+from headstart.features.probe import per_sample
+from headstart.measure import compute_all, find_metric, mcnemar, metrics_for, paired_difference, wilson, with_intervals
 from headstart.measure.intervals import UNDEFINED, Interval, around_share, percentiles, resamples_of
 from headstart.measure.weighting import Array
+from headstart.verbs.evaluation import per_class, predicted
 
 
 def draw(kind: str, seed: int, samples: int) -> tuple[Array, Array]:
@@ -146,10 +149,10 @@ def test_only_means_over_classes_look_at_the_classes() -> None:
     outputs = np.clip(labels * 0.6 + random.random((300, 3)) * 0.5, 0, 1)
     found = with_intervals("multi-label", labels, outputs)
     metrics = metrics_for("multi-label")
-    for name, counts in (("macro_f1", labels.sum(0)), ("micro_f1", None)):
+    for name, n, counts in (("macro_f1", 300, labels.sum(0)), ("micro_f1", int(labels.sum()), None)):
         draws = np.concatenate([metrics[name].function(labels, outputs, w) for w in resamples_of(300, 0)])
         value = float(metrics[name].function(labels, outputs))
-        assert found[name] == around_share(value, draws, 300, counts=counts).as_json()
+        assert found[name] == around_share(value, draws, n, counts=counts).as_json()
 
 
 def test_resamples_draw_as_many_samples_as_there_are() -> None:
@@ -194,3 +197,34 @@ def test_mcnemar_reference_values() -> None:
     assert mcnemar(11, 1) == pytest.approx(0.00635, abs=5e-6)
     assert mcnemar(3, 9) == mcnemar(9, 3)
     assert mcnemar(0, 0) == mcnemar(4, 4) == 1.0
+
+
+def test_no_error_in_a_rare_class_says_little() -> None:
+    """Ten of ten right leave a recall of .72 possible, whatever the 990 of the other class are worth."""
+    labels = np.repeat([0, 1], [990, 10])
+    found = with_intervals("single-label", labels, np.eye(2)[labels] * 0.8 + 0.1, resamples=50)
+    for name in ("balanced_accuracy", "macro_f1", "auroc"):
+        assert found[name]["value"] == 1.0
+        assert found[name]["low"] == pytest.approx((1 + wilson(10, 10)[0]) / 2, abs=0.06)
+        assert found[name]["high"] == 1.0
+    several = with_intervals("multi-label", np.eye(2)[labels], np.eye(2)[labels] * 0.8 + 0.1, resamples=50)
+    assert several["map"]["low"] == found["auroc"]["low"]
+    balanced = np.arange(1000) % 10
+    found = with_intervals("single-label", balanced, np.eye(10)[balanced] * 0.8 + 0.02, resamples=50)
+    assert found["balanced_accuracy"]["low"] == pytest.approx(wilson(1000, 1000)[0])
+
+
+def test_labels_may_be_whole_numbers() -> None:
+    labels, outputs = np.array([[1, 0], [1, 1], [0, 1]]), np.array([[0.9, 0.2], [0.8, 0.9], [0.1, 0.5]])
+    assert with_intervals("multi-label", labels, outputs, resamples=50) == with_intervals(
+        "multi-label", labels.astype(float), outputs, resamples=50
+    )
+
+
+def test_a_label_applies_from_a_half_on_as_it_is_said() -> None:
+    task = Task("y", "multi-label", ("a",))
+    half = np.array([[0.5]])
+    assert compute_all("multi-label", [[1.0]], half)["subset_accuracy"] == 1.0
+    assert predicted(task, half) == [["a"]]
+    assert per_class(task, np.array([[1.0]]), half)[0]["recall"] == 1.0
+    assert per_sample(task, np.array([[1.0]]), np.array([[0.0]]), "map").tolist() == [1.0]

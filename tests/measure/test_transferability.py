@@ -177,3 +177,8 @@ def test_bad_input_is_refused() -> None:
 
 def test_every_score_names_its_source() -> None:
     assert all(len(s.source) > 8 for s in SCORES.values())
+
+
+def test_features_that_are_the_same_for_all_tell_nothing():
+    assert t.parc(np.ones((12, 5)), np.arange(12) % 3) == 0.0
+    assert t.parc(np.arange(12.0)[:, None], np.arange(12) % 3) == 0.0

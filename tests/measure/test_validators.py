@@ -86,3 +86,7 @@ def test_the_control_variate_lowers_the_variance():
 
 def test_accuracy():
     assert accuracy(np.eye(3)[[0, 1, 2, 2]], np.array([0, 1, 2, 0])) == 0.75
+
+
+def test_one_sample_has_no_neighbours():
+    assert soft_neighbourhood_density(P[:1]) == 0.0

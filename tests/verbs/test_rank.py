@@ -128,6 +128,9 @@ def test_kendall_knows_order_and_doubt() -> None:
     assert kendall([1, 2, 3], [3, 2, 1]) == {"tau": -1.0, "low": -1.0, "high": 1.0}
     many = kendall(list(range(40)), list(range(40)))
     assert many["low"] > 0.99
+    six = kendall(list(range(6)), list(range(6)))  # the same order of six may be chance
+    assert six["tau"] == six["high"] == pytest.approx(1.0)
+    assert 0.2 < six["low"] < 0.6
     assert kendall([1, 1, 1], [1, 2, 3])["tau"] == 0.0
     r = np.random.default_rng(0)
     covered = 0

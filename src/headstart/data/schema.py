@@ -96,5 +96,5 @@ def missing(labels: np.ndarray) -> np.ndarray:
     [False, True]
     """
     if labels.dtype.kind in "iu":
-        return labels == MISSING
+        return labels == MISSING if labels.ndim == 1 else (labels == MISSING).all(axis=1)
     return np.isnan(labels) if labels.ndim == 1 else np.isnan(labels).all(axis=1)

@@ -110,7 +110,7 @@ def per_sample(task: Task, labels: np.ndarray, logits: np.ndarray, metric: str) 
     if task.kind == "single-label":
         return (outputs.argmax(1) == labels).astype(float)
     if task.kind == "multi-label":
-        return ((outputs > 0.5) == (labels > 0.5)).mean(1)
+        return ((outputs >= 0.5) == (labels > 0.5)).mean(1)
     return -np.abs(outputs - labels)
 
 

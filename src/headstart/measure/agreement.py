@@ -39,5 +39,8 @@ def kendall(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dict
     if len(a) <= 5:
         return {"tau": tau, "low": -1.0, "high": 1.0}
     half = float(special.ndtri(0.5 + level / 2)) * np.sqrt(0.437 / (len(a) - 4))
-    centre = np.arctanh(np.clip(tau, -1 + 1e-12, 1 - 1e-12))
-    return {"tau": tau, "low": float(np.tanh(centre - half)), "high": float(np.tanh(centre + half))}
+    # Few values in the same order do not make one sure of it: the next one may disagree with one of them.
+    most = 1 - 4 / (len(a) * (len(a) - 1))
+    centre = np.arctanh(np.clip(tau, -most, most))
+    low, high = float(np.tanh(centre - half)), float(np.tanh(centre + half))
+    return {"tau": tau, "low": min(low, tau), "high": max(high, tau)}

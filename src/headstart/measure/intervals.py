@@ -129,7 +129,12 @@ def with_intervals(
             found[name] = Interval(values[name], low, high).as_json()
         elif metric.interval == "effective":
             counts = _counts(kind, labels) if metric.by_class else None
-            found[name] = around_share(values[name], np.concatenate(draws[name]), len(labels), level, counts).as_json()
+            n = len(labels) if metric.by_class else int(np.nansum(labels))  # micro F1 is of what is positive
+            found[name] = around_share(values[name], np.concatenate(draws[name]), n, level, counts).as_json()
+        elif metric.of_ranks and values[name] in (0.0, 1.0):
+            # Every resample of samples in perfect order is in perfect order.
+            worth = _worth_at_ends(_counts(kind, labels))
+            found[name] = Interval(values[name], *wilson(values[name] * worth, worth, level)).as_json()
         else:
             found[name] = _around(values[name], np.concatenate(draws[name]), level).as_json()
     return found
@@ -160,7 +165,8 @@ def around_share(value: float, draws: Array, n: int, level: float = 0.95, counts
     draws
         (B,) the metric of resamples, NaN where not defined.
     n
-        Samples that the value is of: its worth where it is 0 or 1 and the resamples are all the same.
+        Samples that the value is of: its worth where it is 0 or 1 and the resamples are all the same. A mean over
+        classes is worth less where they are not balanced, by `counts`.
     level
         Probability that the interval is to cover.
     counts
@@ -176,7 +182,8 @@ def around_share(value: float, draws: Array, n: int, level: float = 0.95, counts
         return Interval(value, None, None)
     spread = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
     if spread < 1e-12:
-        ends = wilson(round(value) * n, n, level) if value in (0.0, 1.0) else (value, value)
+        m = n if counts is None else _worth_at_ends(counts)
+        ends = wilson(value * m, m, level) if value in (0.0, 1.0) else (value, value)
         return Interval(value, *ends)
     worth = value * (1 - value) / spread**2 * (1.0 if counts is None else _lowered(counts, level))
     middle = min(max(2 * value - float(defined.mean()), 0.0), 1.0)
@@ -192,6 +199,15 @@ def _lowered(counts: Array, level: float) -> float:
     freedom = max(float((1 / present).sum() ** 2 / parts.sum()), 2.0)
     upper = 0.5 + level / 2
     return float((special.ndtri(upper) / special.stdtrit(freedom, upper)) ** 2)
+
+
+def _worth_at_ends(counts: Array) -> float:
+    """Samples that a mean over C classes is worth whose shares are all p, whatever p is: C^2 / sum(1 / n_c).
+
+    The mean has the variance p (1 - p) sum(1 / n_c) / C^2. Balanced classes are worth all their samples.
+    """
+    present = counts[counts > 0].astype(float)
+    return float(len(present) ** 2 / (1 / present).sum())
 
 
 def _counts(kind: str, labels: Array) -> Array:

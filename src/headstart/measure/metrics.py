@@ -35,6 +35,8 @@ class Metric:
         What takes the place of `function` for bootstrap resamples, where that differs.
     by_class
         Whether it is a mean over classes, each of which counts as much as any other.
+    of_ranks
+        Whether it is a mean over classes of how well samples are ordered: 1 in perfect order.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Metric:
     interval: Literal["wilson", "effective", "bootstrap"] = "bootstrap"
     of_resamples: MetricFunction | None = None
     by_class: bool = False
+    of_ranks: bool = False
 
     def better(self, a: float | None, b: float | None) -> bool:
         """Whether `a` is strictly better than `b`; what is undefined is worse than any number."""
@@ -63,7 +66,7 @@ _METRICS: Mapping[str, Mapping[str, Metric]] = {
         Metric("accuracy", single_label.accuracy, interval="wilson"),
         Metric("balanced_accuracy", single_label.balanced_accuracy, interval="effective", by_class=True),
         Metric("macro_f1", single_label.macro_f1, interval="effective", by_class=True),
-        Metric("auroc", single_label.auroc, needs_probabilities=True),
+        Metric("auroc", single_label.auroc, needs_probabilities=True, of_ranks=True),
         Metric("log_loss", single_label.log_loss, higher_is_better=False, needs_probabilities=True),
         Metric(
             "ece",
@@ -74,7 +77,7 @@ _METRICS: Mapping[str, Mapping[str, Metric]] = {
         ),
     ),
     "multi-label": _table(
-        Metric("map", multi_label.mean_average_precision, needs_probabilities=True),
+        Metric("map", multi_label.mean_average_precision, needs_probabilities=True, of_ranks=True),
         Metric("micro_f1", multi_label.micro_f1, interval="effective"),
         Metric("macro_f1", multi_label.macro_f1, interval="effective", by_class=True),
         Metric("subset_accuracy", multi_label.subset_accuracy, interval="wilson"),

@@ -51,6 +51,8 @@ def soft_neighbourhood_density(p: Array, temperature: float = 0.05) -> float:
     -------
     K. Saito et al., Tune it the Right Way, ICCV 2021 (arXiv 2108.10860).
     """
+    if len(p) < 2:
+        return 0.0  # one sample has no others
     z = p / np.maximum(np.linalg.norm(p, axis=1, keepdims=True), 1e-12)
     total, block = 0.0, 1024
     for start in range(0, len(z), block):

@@ -30,7 +30,7 @@ class MetricFunction(Protocol):
 def missing_rows(labels: Array) -> Array:
     """Rows (N,) without any label: a negative class index, or nothing but NaN."""
     if labels.dtype.kind in "iu":
-        return labels < 0
+        return np.asarray(labels < 0 if labels.ndim == 1 else (labels < 0).all(axis=1))
     return np.asarray(np.isnan(labels) if labels.ndim == 1 else np.isnan(labels).all(axis=1))
 
 

@@ -75,7 +75,7 @@ def _perfect(job: Job, probe: FrozenProbe, labels: np.ndarray) -> bool:
         return bool((outputs.argmax(1) == labels[have]).all())
     if job.task.kind == "multi-label":
         known = ~np.isnan(labels[have])
-        return bool(((outputs > 0.5) == (labels[have] > 0.5))[known].all())
+        return bool(((outputs >= 0.5) == (labels[have] > 0.5))[known].all())
     return bool((outputs == labels[have]).all())
 
 

@@ -37,7 +37,7 @@ def predicted(task: Task, outputs: np.ndarray) -> list[Any]:
     if task.kind == "single-label":
         return [task.classes[i] for i in outputs.argmax(1)]
     if task.kind == "multi-label":
-        return [[c for c, p in zip(task.classes, row, strict=True) if p > 0.5] for row in outputs]
+        return [[c for c, p in zip(task.classes, row, strict=True) if p >= 0.5] for row in outputs]
     return [float(v) for v in outputs]
 
 
@@ -118,7 +118,7 @@ def per_class(task: Task, labels: np.ndarray, outputs: np.ndarray) -> list[dict[
         guess = np.eye(len(task.classes))[outputs[have].argmax(1)]
     else:
         known = ~np.isnan(labels[have])  # of a sample some labels may be known and others not
-        truth, guess = np.nan_to_num(labels[have]), ((outputs[have] > 0.5) & known).astype(float)
+        truth, guess = np.nan_to_num(labels[have]), ((outputs[have] >= 0.5) & known).astype(float)
     rows = []
     for i, name in enumerate(task.classes):
         hit, said, true = float((truth[:, i] * guess[:, i]).sum()), float(guess[:, i].sum()), float(truth[:, i].sum())

@@ -122,7 +122,7 @@ def _is_the_networks(job: Job, final: Judged) -> np.ndarray:
     if job.task.kind == "single-label":
         return final.outputs.argmax(1) == first
     if job.task.kind == "multi-label":
-        applies = final.outputs > 0.5
+        applies = final.outputs >= 0.5
         return (applies.sum(1) == 1) & applies[np.arange(len(first)), first]
     return np.ones(len(first), bool)
 

@@ -105,8 +105,11 @@ def parc(x: Array, y: Labels) -> float:
     upper = np.triu_indices(len(y), 1)
     if len(np.unique(y)) < 2 or len(y) < 3:
         return 0.0
+    apart = 1 - _correlations(x)[upper]
+    if apart.min() == apart.max():
+        return 0.0  # features that are the same for all samples
     # One minus the correlation of two one-hot rows is 0 for the same class and otherwise the same for every pair.
-    return 100 * float(stats.spearmanr(1 - _correlations(x)[upper], (y[:, None] != y)[upper]).statistic)
+    return 100 * float(stats.spearmanr(apart, (y[:, None] != y)[upper]).statistic)
 
 
 def _correlations(x: Array) -> Array:
