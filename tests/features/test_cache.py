@@ -215,3 +215,9 @@ def test_what_is_kept_says_what_it_is(data: Dataset) -> None:
     abouts = [json.loads(p.read_text()) for p in cache.features_dir().glob("*/about.json")]
     assert {(a["stage"], a["grid"]) for a in abouts} == set(PLACES)
     assert {a["model"] for a in abouts} == {"scratch:timm:test_resnet"}
+
+
+@pytest.mark.parametrize(("text", "size"), [("inf", cache.LIMIT), ("-1", 0), ("2", 2 << 30), ("many", cache.LIMIT)])
+def test_limits_as_people_write_them(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE_LIMIT", text)
+    assert cache.limit() == size

@@ -17,7 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from headstart.models.opening import open_model
 from headstart.models.torchvision_import import prepare_torchvision
+from headstart.models.wanted import Wanted
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -264,3 +266,28 @@ def test_a_hub_that_does_not_answer_costs_no_time(home: Path) -> None:
     assert found["vit"]["stages"][0] == "embeddings"
     for name in ("absent", "timm"):
         assert "Available offline: " in found[name]["error"]
+
+
+def test_weights_of_half_as_many_bits_and_channels_in_another_order(tmp_path: Path) -> None:
+    """Opened in float32, as they are normalised, and turned round to take RGB."""
+    import transformers
+
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 2, 1], image_size=64)
+    torch.manual_seed(3)
+    net = transformers.ConvNextModel(config).to(torch.bfloat16)
+    net.save_pretrained(tmp_path / "plain")
+    net.save_pretrained(tmp_path / "bgr")
+    about = {"do_normalize": False, "do_flip_channel_order": True}
+    (tmp_path / "bgr" / "preprocessor_config.json").write_text(json.dumps(about))
+    plain, bgr = (open_model(f"hf:{tmp_path / name}", Wanted(size=64)).eval() for name in ("plain", "bgr"))
+    assert {p.dtype for p in plain.parameters()} == {torch.float32}
+    assert plain.input_spec.mean == (0.485, 0.456, 0.406)
+    assert any("No preprocessing" in note for note in plain.provenance.notes)
+    assert (bgr.input_spec.mean, bgr.input_spec.std) == ((0.0,) * 3, (1.0,) * 3)
+    assert any("take RGB" in note for note in bgr.provenance.notes)
+    x = torch.rand(2, 3, 64, 64)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (plain.input_spec.mean, plain.input_spec.std))
+    same = x.flip(1) * std + mean  # what plain normalises to the same numbers, in the order that its weights take
+    with torch.no_grad():
+        a, b = (n.pool(n.run(n.begin({"x": v}))) for n, v in ((bgr, x), (plain, same)))
+    torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

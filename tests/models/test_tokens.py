@@ -66,6 +66,13 @@ class TestWindows:
         assert tokenizer.tokens(windows[0]) == ["<bos>", "one", "<eos>", "one", "two", "three", "four", "<eos>"]
         assert sides[0] == [0, 0, 0, 1, 1, 1, 1, 1]
 
+    def test_long_pairs_are_shortened_before_they_are_paired(self, tokenizer: Tokenizer) -> None:
+        for pair in ((f"{WORDS} " * 300, f"{WORDS} " * 4), (f"{WORDS} " * 4, f"{WORDS} " * 90), (WORDS, WORDS)):
+            whole = tokenizer._cut(16).encode(*pair)
+            assert tokenizer.windows_of([pair], 16) == [([whole.ids], [whole.type_ids])]
+        assert max(map(len, tokenizer._begun((f"{WORDS} " * 300, f"{WORDS} " * 200), 32))) < 200
+        assert tokenizer._begun(("one two", "three"), 32) == ("one two", "three")
+
     def test_limiting_leaves_the_tokenizer_unlimited(self, tokenizer: Tokenizer) -> None:
         tokenizer.windows(WORDS, 4)
         assert len(tokenizer.encode(WORDS)) == 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,6 +16,7 @@ from headstart.data.pictures import decode
 from headstart.data.samples import sanity_pictures
 from headstart.data.schema import Sample
 from headstart.models import InputSpec, Wanted, from_module, open_vision, parse_reference
+from headstart.models.pictures import collate_pictures
 from headstart.models.torchvision_import import prepare_torchvision
 from headstart.models.weights import hash_tensors, in_order, read_weights
 
@@ -301,3 +303,34 @@ def test_an_unknown_network_without_near_names_says_how_to_search() -> None:
     with pytest.raises(ModelError) as caught:
         open_vision(parse_reference("timm:zzzzzzzz"), Wanted())
     assert caught.value.hint.startswith("`headstart models QUERY`")
+
+
+def test_bytes_among_floating_point_are_on_its_scale() -> None:
+    grey = np.full((8, 8, 1), 51, np.uint8)
+    states = [{"x": torch.from_numpy(p.transpose(2, 0, 1))} for p in (grey, np.full((8, 8, 1), 0.2, np.float32))]
+    x = collate_pictures(states)["x"]
+    torch.testing.assert_close(x, torch.full((2, 1, 8, 8), 0.2))
+
+
+def test_weights_without_a_classifier_answer_nothing(tmp_path: Path) -> None:
+    """Else scores of what the pretrained classifier says would be of a random one."""
+    import timm
+
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, tmp_path / "whole.safetensors")
+    save_file({k: v for k, v in state.items() if not k.startswith("fc.")}, tmp_path / "bare.safetensors")
+    whole, bare = (
+        open_vision(parse_reference(f"file:{tmp_path / name}.safetensors"), Wanted(arch="test_resnet"))
+        for name in ("whole", "bare")
+    )
+    assert whole.source_head is not None
+    assert bare.source_head is None
+
+
+def test_a_class_token_that_joins_half_way_leaves_a_raster() -> None:
+    """XCiT: 196 patches at first, with a class token behind the last blocks."""
+    backbone = open_vision(parse_reference("scratch:timm:xcit_nano_12_p16_224"), Wanted(size=64)).eval()
+    x = {"x": torch.rand(1, 3, 64, 64)}
+    with torch.no_grad():
+        for _, state in backbone.walk(backbone.begin(x)):
+            assert backbone.pool({k: v for k, v in state.items() if k != "pooled"}, 2).shape[1] % 4 == 0

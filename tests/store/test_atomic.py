@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headstart.core.errors import StoreError
@@ -61,3 +62,17 @@ def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="Cannot write"):
         atomic.write_text(tmp_path / "folder", "x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_room_is_taken_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.npy"
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(1000, 1000))
+    atomic.reserve(path, path.stat().st_size)
+    assert path.stat().st_blocks * 512 >= 4_000_000
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StoreError, match="The disk is full"):
+        atomic.reserve(path, path.stat().st_size)

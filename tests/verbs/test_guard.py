@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import headstart as hs
+from headstart.core.errors import ModelError
 from headstart.measure import find_metric, mcnemar
 from headstart.verbs.fallback import Fallback
 from headstart.verbs.guard import verdict
@@ -116,3 +117,17 @@ def save_timm(path: Path) -> Path:
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), path)
     return path
+
+
+def test_a_linear_model_is_nothing_to_start_from(
+    shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> Fallback:
+        return Fallback("raw_features", baselines["raw_features"], "for the test")
+
+    monkeypatch.setattr(import_module("headstart.verbs.fit"), "fall_back", always)
+    options = {**shapes.QUICK, "strategy": "probe", "examples": False}
+    first = hs.fit(shapes.arrays(24), **options, out=tmp_path / "first")
+    with pytest.raises(ModelError, match="holds a linear model without a network"):
+        hs.fit(shapes.arrays(24), **{**options, "model": f"run:{first.path}"}, out=tmp_path / "second")
+    assert not (tmp_path / "second").exists()

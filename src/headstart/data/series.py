@@ -131,5 +131,5 @@ def channel_statistics(data: Dataset) -> tuple[tuple[float, ...], tuple[float, .
         squares += (values**2).sum(0)
     mean = total / np.maximum(count, 1)
     std = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0))
-    std = np.where(std > 1e-8 * (1 + np.abs(mean + shift)), std, 1.0)
+    std = np.where(std > 1e-8 * np.abs(mean + shift), std, 1.0)
     return tuple((mean + shift).tolist()), tuple(std.tolist())

@@ -16,6 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class FeatureStore:
         self._open()
 
     def _open(self) -> None:
+        self._touch()  # another process must not take it away as the least recently used while it is read
         for beside in sorted(self.folder.glob("*.json")):
             if beside.name == "about.json":
                 continue
@@ -67,7 +69,11 @@ class FeatureStore:
             samples, rows = shard
             self._where.update({name: (rows, i) for i, name in enumerate(samples)})
         if self._where:
-            os.utime(self.folder)  # least recently used goes first
+            self._touch()
+
+    def _touch(self) -> None:
+        with suppress(OSError):  # a cache of somebody else's, or none yet
+            os.utime(self.folder)
 
     def __contains__(self, sample: str) -> bool:
         return sample in self._where or sample in self._new
@@ -178,8 +184,8 @@ def limit() -> int:
     """Bytes that kept features may take: `HEADSTART_CACHE_LIMIT` in GB, else `LIMIT`; 0 keeps none."""
     text = os.environ.get("HEADSTART_CACHE_LIMIT", "").strip()
     try:
-        return int(float(text) * (1 << 30)) if text else LIMIT
-    except ValueError:
+        return max(0, int(float(text) * (1 << 30))) if text else LIMIT
+    except (ValueError, OverflowError):
         return LIMIT
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headstart.core.allocator import freed_memory_kept
-from headstart.core.errors import HeadstartError
+from headstart.core.errors import HeadstartError, ModelError
 from headstart.core.progress import progress
 from headstart.features.cache import FeatureStore, limit, prune
 from headstart.features.engines import Candidate, Engine, EngineError, Engines, Place
@@ -60,7 +60,7 @@ def extract(
         Place -> (N, D) float32, in the order of the part's ids.
     """
     backbone.eval()
-    wanted = _every_place(backbone, reader, part, view) if places is None else list(places)
+    wanted = every_place(backbone, reader, part, view) if places is None else list(places)
     # Code of networks that were given in Python cannot be hashed: nothing of them is kept.
     if not limit() or backbone.provenance.reference == "module":
         passes = _prepared(backbone, reader, part, wanted, view, engines, count)
@@ -233,7 +233,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _every_place(backbone: Backbone, reader: Reader, part: str, view: str) -> list[Place]:
+def every_place(backbone: Backbone, reader: Reader, part: str, view: str) -> list[Place]:
     """All places within `MOST_DIMENSIONS`, found by running one sample."""
     device = next(backbone.parameters()).device
     last = list(backbone.stages)[-1]
@@ -247,11 +247,20 @@ def _words(what: str, backbone: Backbone) -> str:
     return f"{what}, {spec.size} px" if spec.modality == "image" else what
 
 
+def _has_raster(backbone: Backbone, state: dict[str, Tensor]) -> bool:
+    """Whether the positions of a stage lie on a raster, so that they can be averaged within its cells."""
+    try:
+        backbone.pool({k: v for k, v in state.items() if k != "pooled"}, 2)
+    except ModelError:
+        return False
+    return True
+
+
 def _grids(backbone: Backbone, state: dict[str, Tensor], last: bool) -> list[int]:
     """Grids within `MOST_DIMENSIONS`; grid 1 of the last stage always, since all others are compared with it."""
     width = backbone.pool({k: v for k, v in state.items() if k != "pooled"}, 1).shape[1]
     if backbone.input_spec.modality != "image":
         return [1] if last or width <= MOST_DIMENSIONS else []
-    raster = backbone.dense(state)[0].shape[1]
+    raster = backbone.dense(state)[0].shape[1] if _has_raster(backbone, state) else 1
     fits = [g for g in (1, 2, 3) if g * g <= raster and width * g * g <= MOST_DIMENSIONS]
     return sorted({1, *fits}) if last else fits

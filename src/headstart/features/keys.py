@@ -14,7 +14,7 @@ from headstart.data import Dataset
 from headstart.features.cache import FeatureStore, features_dir, key_of
 from headstart.models.backbone import Backbone
 
-_LIBRARIES = ("headstart", "torch", "timm", "transformers")
+_LIBRARIES = ("headstart", "torch", "timm", "transformers", "tokenizers", "pillow")
 
 
 def open_stores(

@@ -17,7 +17,7 @@ from torch import Tensor
 from headstart.core.progress import progress
 from headstart.data.schema import Task
 from headstart.features.engines import Engines
-from headstart.features.extract import Place, extract
+from headstart.features.extract import Place, every_place, extract
 from headstart.features.following import follow, joined
 from headstart.features.probe import (
     ROUGH,
@@ -166,8 +166,8 @@ def screen(
         if stage == "last":
             places = [final]
         elif stage != "auto":
-            grids = (1, 2, 3) if backbone.input_spec.modality == "image" else (1,)
-            places = list(dict.fromkeys([*((stage, g) for g in grids), final]))
+            own = [place for place in every_place(backbone, reader, "screen", "plain") if place[0] == stage]
+            places = list(dict.fromkeys([*(own or [(stage, 1)]), final]))
         features = extract(
             backbone, reader, "screen", places, engines=engines, count=count if size == sizes[-1] else None
         )

@@ -267,6 +267,11 @@ def _damaged(folder: Path, why: object) -> StoreError:
 
 
 def _rebuild(folder: Path, meta: dict[str, Any], tensors: dict[str, Tensor], wanted: Wanted | None) -> Backbone:
+    if wanted is not None and meta["architecture"].startswith("raw-"):
+        raise ModelError(
+            f"{folder} holds a linear model without a network: the guard handed it back.",
+            "Fit it with --guard off, or name another model.",
+        )
     given = meta["input"]
     spec = InputSpec(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
     if wanted is not None and wanted.size and wanted.size != spec.size:

@@ -44,8 +44,12 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         notes.append(f"Pictures enter at {size} px; the network was trained at {size_of} px.")
     if wanted.channels == 1:
         notes.append("Grey pictures are repeated to the network's three channels.")
-    if not given and not reference.scratch:
+    as_is = given.get("do_normalize") is False
+    if not reference.scratch and not as_is and not given.get("image_mean"):
         notes.append("No preprocessing was saved with the network: ImageNet's mean and deviation are used.")
+    if given.get("do_flip_channel_order") and not reference.scratch:
+        _to_rgb(net, str(reference))
+        notes.append("The network took blue, green and red: its first convolution was turned round to take RGB.")
     arguments: dict[str, Any] = {"config": config.to_diff_dict()}
     if getattr(net, "pooler", None) is None and "pooler" in inspect.getsource(type(net)):
         arguments["pooler"] = False
@@ -53,8 +57,8 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         size=size,
         native_size=size_of,
         fixed_size=_is_fixed(net, size_of),
-        mean=tuple(given.get("image_mean") or IMAGENET_MEAN),
-        std=tuple(given.get("image_std") or IMAGENET_STD),
+        mean=(0.0, 0.0, 0.0) if as_is else tuple(given.get("image_mean") or IMAGENET_MEAN),
+        std=(1.0, 1.0, 1.0) if as_is else tuple(given.get("image_std") or IMAGENET_STD),
         interpolation={0: "nearest", 1: "lanczos", 2: "bilinear"}.get(given.get("resample", 3), "bicubic"),
     )
     provenance = Provenance(
@@ -71,6 +75,16 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         return wrap_transformers(net, spec, provenance)
     except ValueError as error:
         raise ModelError(f"{reference} cannot take pictures of {size} px: {error}", f"Use {size_of} px.") from None
+
+
+def _to_rgb(net: nn.Module, what: str) -> None:
+    """Turn round the input channels of the first convolution."""
+    first = next((m for m in net.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3), None)
+    if first is None:
+        what = f"{what} takes blue, green and red, and has no first convolution to turn round."
+        raise ModelError(what, "Name another network.")
+    with torch.no_grad():
+        first.weight.copy_(first.weight.flip(1))
 
 
 def from_hub(reference: Reference, name: str, load: Callable[[bool], T]) -> T:
@@ -116,7 +130,7 @@ def build_transformers(arguments: dict[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModel
 
     config = dict(arguments["config"])
-    net = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+    net = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config), dtype=torch.float32)
     if arguments.get("pooler") is False:
         net.pooler = None
     return net
@@ -138,9 +152,12 @@ def _load_from(reference: Reference, wanted: Wanted, local: bool) -> tuple[Any, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(wanted.seed, "scratch") % 2**31)
         if reference.scratch:
-            net = AutoModel.from_config(config)
+            net = AutoModel.from_config(config, dtype=torch.float32)
         else:
-            net, info = AutoModel.from_pretrained(name, local_files_only=local, output_loading_info=True)
+            # Half as many bits are for the disk: a reference, and a network that is trained, has all.
+            net, info = AutoModel.from_pretrained(
+                name, local_files_only=local, output_loading_info=True, dtype=torch.float32
+            )
             check_complete(name, net, sorted(info["missing_keys"]))
     return config, net, _preprocessing(name, local)
 

@@ -54,6 +54,8 @@ def collate_pictures(states: list[State]) -> State:
     channels = {s["x"].shape[0] for s in states}
     if channels == {1, 3}:
         states = [{**s, "x": s["x"].expand(3, -1, -1)} for s in states]
+    if len({s["x"].dtype for s in states}) > 1:  # bytes among floating point, which is on the scale 0 to 1 already
+        states = [{**s, "x": s["x"] / 255 if s["x"].dtype == torch.uint8 else s["x"]} for s in states]
     return {key: torch.stack([s[key] for s in states]) for key in states[0]}
 
 

@@ -158,7 +158,7 @@ def _load(name: str, wanted: Wanted, random: bool, local: bool) -> tuple[Any, To
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(wanted.seed, "scratch") % 2**31)
         if random:
-            net = AutoModel.from_config(config)
+            net = AutoModel.from_config(config, dtype=torch.float32)
         else:
             net, info = AutoModel.from_pretrained(
                 name, config=config, local_files_only=local, output_loading_info=True, dtype=torch.float32

@@ -111,12 +111,26 @@ class Tokenizer:
     ) -> list[tuple[list[list[int]], list[list[int]] | None]]:
         """`windows` of many texts at once, on all cores (unless `TOKENIZERS_PARALLELISM` says otherwise)."""
         made: list[tuple[list[list[int]], list[list[int]] | None]] = []
+        texts = [text if isinstance(text, str) else self._begun(text, 2 * size) for text in texts]
         for text, found in zip(texts, self._cut(size).encode_batch_fast(list(texts)), strict=True):
             if isinstance(text, str):
                 made.append(([found.ids, *(more.ids for more in found.overflowing[: most - 1])], None))
             else:
                 made.append(([found.ids], [found.type_ids]))
         return made
+
+    def _begun(self, pair: tuple[str, str], most: int) -> tuple[str, str]:
+        """A pair without what cannot be kept of it: of what does not fit in, the library makes every combination."""
+        if max(map(len, pair)) <= most:
+            return pair
+        found = [self.backend.encode(side, add_special_tokens=False) for side in pair]
+        counts = [len(side.ids) for side in found]
+        # The longer side stays the longer one: of halves that are not equal it gets the larger.
+        kept = [most + (counts[i] > counts[1 - i]) for i in (0, 1)]
+        first, second = (
+            pair[i] if counts[i] <= kept[i] else pair[i][: found[i].offsets[kept[i] - 1][1]] for i in (0, 1)
+        )
+        return first, second
 
     def tokens(self, numbers: Any) -> list[str]:
         """The tokens of these numbers, as the vocabulary writes them."""

@@ -202,10 +202,11 @@ class TracedBackbone(Backbone):
         if x.dim() == 4:
             return x.permute(0, 3, 1, 2) if self.native.channels_last_maps else x
         if x.dim() == 3:
-            patches = x[:, self.native.prefix_tokens :]
-            side = math.isqrt(int(patches.shape[1]))
-            if side * side == patches.shape[1]:
-                return patches.transpose(1, 2).reshape(x.shape[0], -1, side, side)
+            for skip in dict.fromkeys((self.native.prefix_tokens, 0)):  # a class token may join half-way
+                patches = x[:, skip:]
+                side = math.isqrt(int(patches.shape[1]))
+                if side and side * side == patches.shape[1]:
+                    return patches.transpose(1, 2).reshape(x.shape[0], -1, side, side)
         return x
 
     def dense(self, s: State) -> tuple[Tensor, Tensor | None]:

@@ -81,8 +81,9 @@ def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[st
     # Given weights have positions for the native size: they are loaded at that size and resampled afterwards.
     first = {k: v for k, v in arguments.items() if weights is None or k != "img_size"}
     net = _create_timm(name, first, pretrained, reference, derive(wanted.seed, "scratch") % 2**31)
+    classifies = True
     if weights is not None:
-        _load_into(net, weights, arguments, str(reference))
+        classifies = _load_into(net, weights, arguments, str(reference))
         if "img_size" in arguments:
             _resize(net, arguments["img_size"], name)
     cfg = net.pretrained_cfg
@@ -130,7 +131,7 @@ def _open_timm(reference: Reference, wanted: Wanted, name: str, weights: dict[st
         arguments=arguments,
         notes=tuple(notes),
     )
-    return wrap_timm(net, spec, provenance, has_source=not reference.scratch)
+    return wrap_timm(net, spec, provenance, has_source=classifies and not reference.scratch)
 
 
 def wrap_timm(net: Any, spec: InputSpec, provenance: Provenance, has_source: bool = True) -> TracedBackbone:
@@ -257,8 +258,8 @@ def _resize(net: Any, size: int, name: str) -> None:
         raise ModelError(f"{name} cannot take pictures of {size} px: {error}", "Use another size.") from None
 
 
-def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], what: str) -> None:
-    """Load a state dict, adapting channels as timm does; a missing classifier is fine."""
+def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], what: str) -> bool:
+    """Load a state dict, adapting channels as timm does; whether its classifier was among it, which need not be."""
     from timm.models import adapt_input_conv
 
     cfg = net.pretrained_cfg
@@ -300,6 +301,7 @@ def _load_into(net: Any, weights: dict[str, Tensor], arguments: dict[str, Any], 
             "Name the architecture that they were trained with (--arch).",
         )
     net.load_state_dict(own, strict=False)
+    return bool(dropped) and any(key.startswith(dropped) for key in own)
 
 
 @lru_cache(maxsize=1)

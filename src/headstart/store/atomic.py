@@ -56,6 +56,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def reserve(path: str | Path, size: int) -> None:
+    """Take the room of a file now: one mapped to memory that outgrows the disk would kill the process.
+
+    Raises
+    ------
+    StoreError
+        Where there is not so much.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise store_error(error, Path(path)) from error
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file atomically; `StoreError` if the disk refuses."""
     with replacing(path) as temporary, open(temporary, "wb") as file:

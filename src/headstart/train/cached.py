@@ -20,6 +20,7 @@ from torch import Tensor
 
 from headstart.core.progress import progress
 from headstart.models.backbone import State
+from headstart.store.atomic import reserve
 from headstart.train.batch import Batch
 from headstart.train.reader import Index, Reader
 
@@ -116,5 +117,6 @@ def _write(files: dict[str, np.ndarray], path: Path, name: str, x: Tensor, index
     rows = (x.float() if x.is_floating_point() else x).numpy()
     if name not in files:
         files[name] = np.lib.format.open_memmap(path, mode="w+", dtype=rows.dtype, shape=(count, *rows.shape[1:]))
+        reserve(path, path.stat().st_size)
     where: Any = (index, *(slice(0, n) for n in rows.shape[1:]))
     files[name][where] = rows

@@ -221,4 +221,7 @@ def measure(job: Job, model: Model, reader: Reader, phase: Phase, cut: str) -> C
         loss.backward()
 
     size = sum(x.numel() * x.element_size() for x in state.values()) // count
+    if backbone.by_length:  # all are kept with as much room as the longest takes
+        lengths = reader.lengths("train")
+        size = int(size * lengths.max() / max(1, lengths[:count].max()))
     return Costs(frozen(job.training_dtype), frozen(torch.float32), timed(rest), size)

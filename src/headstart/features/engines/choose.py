@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from headstart.core.allocator import freed_memory_kept
-from headstart.core.errors import ConfigError, did_you_mean
+from headstart.core.errors import ConfigError, StoreError, did_you_mean
 from headstart.core.progress import progress
 from headstart.core.registry import get, names
 from headstart.features.engines.engine import Engine, EngineError
@@ -267,7 +268,9 @@ class Engines:
         return found
 
     def _remember(self, key: str, candidate: Candidate, count: int) -> None:
-        if self.remembered is not None:
+        if self.remembered is None:
+            return
+        with suppress(OSError, StoreError):  # it only saves time
             self.remembered.mkdir(parents=True, exist_ok=True)
             about = {"name": candidate.name, "dtype": format_name(candidate.dtype), "count": count}
             write_json(self.remembered / f"{key}.json", about | {"note": self.notes[-1] if self.notes else ""})
