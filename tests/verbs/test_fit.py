@@ -74,6 +74,12 @@ def test_every_strategy_on_a_folder_by_class(strategy: str, shapes: ModuleType, 
     assert correct == pytest.approx(run.metrics["test"]["accuracy"]["value"])
 
 
+def test_a_module_is_no_backbone_yet(shapes: ModuleType) -> None:
+    with pytest.raises(ConfigError, match="model is a Linear, not a reference or a Backbone"):
+        hs.fit(shapes.arrays(4), model=torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+    assert not Path("runs").exists()
+
+
 def test_unknown_names_are_refused_before_anything_is_written(shapes: ModuleType, tmp_path: Path) -> None:
     shapes.folder(tmp_path / "shapes", 4)
     wrong = [

@@ -50,7 +50,6 @@ class RunFolder:
         self.report = path / "report.json"
         self.page = path / "report.html"
         self.bundle = path / "bundle"
-        self.log = path / "log.txt"
         self.lock = path / ".lock"
 
     @classmethod

@@ -76,6 +76,11 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
         options["model"] = model
     elif module is not None:
         options["model"] = "module"
+    elif model is not None:
+        raise ConfigError(
+            f"model is a {type(model).__name__}, not a reference or a Backbone.",
+            "Make one of your module: headstart.models.from_module(module, stages, InputSpec(...)).",
+        )
     checked = make_options(options)
     method = get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
     several = named_sources(data)
