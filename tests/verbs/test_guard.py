@@ -115,7 +115,7 @@ def save_timm(path: Path) -> Path:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), path)
+    save_file(timm.create_model("test_resnet").state_dict(), path)
     return path
 
 

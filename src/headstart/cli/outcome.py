@@ -161,7 +161,7 @@ def _size(model: Mapping[str, Any]) -> str:
 def _print_scores(data: Mapping[str, Any]) -> None:
     part = "test" if data["metrics"].get("test") else "validation"
     metric = data["metric"]
-    names = {**BASELINES, "raw_features": data["raw_features_name"]}
+    names = {**BASELINES, "raw_features": data.get("raw_features_name", BASELINES["raw_features"])}
     if data["task"]["kind"] == "regression":
         names["majority"] = "Mean of the labels"
     ours = data["metrics"][part].get(metric)
