@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
+import headstart as hs
 from headstart.data.load import load_data
 from headstart.data.schema import Sample
 from headstart.models.raw import RawPixels, RawSummary, summary
@@ -63,3 +67,15 @@ def test_grey_pixels_of_colour_are_its_brightness(floating: bool) -> None:
     expected = np.asarray(Image.fromarray(colour).convert("L"), np.float32).ravel() / 255
     given = colour.astype(np.float32) / 255 if floating else colour
     np.testing.assert_allclose(pixels(given), expected, atol=1.1 / 255)
+
+
+def test_a_channel_counts_whatever_its_unit(tmp_path: Path) -> None:
+    """Only the tiny channel tells the classes apart: currents in ampere beside pressures in pascal."""
+    r = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    tiny = 1e-12 * (r.normal(size=(80, 12)) + 2 * y[:, None])
+    series = np.stack([1e5 + 1e3 * r.normal(size=(80, 12)), tiny], axis=2)
+    options: dict[str, Any] = {"model": "scratch:gru", "arch": "layers=1,width=8", "epochs": 1, "strategy": "probe"}
+    run = hs.fit(load_data((series, y), modality="sequence"), **options, guard="off", out=tmp_path / "run")
+    assert run.data["baselines"]["raw_features"]["test"]["accuracy"]["value"] > 0.9
+    assert run.metrics["test"]["accuracy"]["value"] > 0.8

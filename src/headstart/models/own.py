@@ -112,7 +112,9 @@ def _rebuild_raw(architecture: str, arguments: Mapping[str, Any], spec: InputSpe
     if architecture == "raw-words":
         counter = WordCounter.from_json(json.loads((folder / WORDS).read_text(encoding="utf-8")))
         return RawWords(counter, arguments["words"], arguments["outputs"])
-    return RawPixels(spec.channels) if architecture == "raw-pixels" else RawSummary(spec.channels)
+    if architecture == "raw-pixels":
+        return RawPixels(spec.channels)
+    return RawSummary(spec.channels, spec.mean, spec.std)
 
 
 def _check_pooling(what: object, how: str) -> None:

@@ -6,6 +6,7 @@ baselines read, what a fit falls back on where transfer hurts, and what a networ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -88,15 +89,23 @@ def grey_of(picture: np.ndarray) -> np.ndarray:
 
 
 class RawSummary(StagedBackbone):
-    """(B, 4C): mean, deviation, least and largest value of each channel of a series."""
+    """(B, 4C): mean, deviation, least and largest value of each channel of a series.
 
-    def __init__(self, channels: int) -> None:
+    Parameters
+    ----------
+    mean, std
+        What channels are standardised by, so that each counts whatever its unit; as they are if not given.
+    """
+
+    def __init__(self, channels: int, mean: Sequence[float] = (), std: Sequence[float] = ()) -> None:
         super().__init__({"summary": AsTheyAre()}, FAMILY, cuts=())
-        self.input_spec = InputSpec("sequence", channels, 0, 0, True, (0.0,) * channels, (1.0,) * channels)
+        none, one = tuple(mean) or (0.0,) * channels, tuple(std) or (1.0,) * channels
+        self.input_spec = InputSpec("sequence", channels, 0, 0, True, none, one)
         self.provenance = provenance_of("raw-summary")
 
     def preprocess(self, sample: Sample, view: str, seed: int) -> State:
-        return {"x": torch.from_numpy(summary(sample.inputs).astype(np.float32))}
+        series = (sample.inputs.astype(np.float64) - self.input_spec.mean) / self.input_spec.std
+        return {"x": torch.from_numpy(summary(series).astype(np.float32))}
 
     def batch_size(self) -> int:
         return _BATCH

@@ -178,7 +178,7 @@ class Job:
 
     def _wanted(self, size: int | None) -> Wanted:
         schema, options = self.dataset.schema, self.options
-        mean, std = self._statistics if schema.modality == "sequence" else ((), ())
+        mean, std = self.channel_statistics if schema.modality == "sequence" else ((), ())
         return Wanted(
             size,
             schema.channels or 3,
@@ -194,11 +194,11 @@ class Job:
         )
 
     @cached_property
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def channel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of a series' channels over the training part."""
-        from headstart.data.series import channel_statistics
+        from headstart.data.series import channel_statistics as statistics_of
 
-        return channel_statistics(self.parts["train"])
+        return statistics_of(self.parts["train"])
 
     def _corpus(self) -> Iterator[Text]:
         """The training texts."""

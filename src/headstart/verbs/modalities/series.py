@@ -34,7 +34,7 @@ class Series(Modality):
         return [backbone.input_spec.size]
 
     def raw_baseline(self, job: Job) -> RawBaseline:
-        return raw_probe(job, RawSummary(job.dataset.schema.channels or 1))
+        return raw_probe(job, RawSummary(job.dataset.schema.channels or 1, *job.channel_statistics))
 
     def facets(self, data: Dataset, most: int) -> dict[str, np.ndarray]:
         gaps = np.full(len(data), np.nan)
