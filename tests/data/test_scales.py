@@ -125,3 +125,20 @@ def test_a_model_reads_a_part_as_it_reads_the_whole(tmp_path: Path) -> None:
     found = run.evaluate((x[:5], y[:5]))["metrics"]["mae"]["value"]
     assert found == pytest.approx(np.abs(whole[:5] - y[:5]).mean(), abs=1e-4)
     assert run.evaluate(load_data((x, y)))["n"] == 60
+
+
+def test_pictures_that_are_nearly_black_on_the_scale_of_the_model_are_remarked() -> None:
+    reading = {"scale": "0.0,255.0"}
+    dark = load_inputs(np.full((3, 8, 8), 0.9, np.float32), "image", (), reading)
+    assert "nearly black" in " ".join(note.text for note in dark.notes.items)
+    assert not load_inputs(np.full((3, 8, 8), 90.0, np.float32), "image", (), reading).notes.items
+
+
+def test_parts_of_items_on_another_scale_are_named_before_anything_is_read() -> None:
+    """Facts were taken before the scale was known."""
+
+    def items(top: float) -> list[tuple[np.ndarray, str]]:
+        return [(np.full((8, 8), top, np.float32) * (i % 3 + 1) / 3, "ab"[i % 2]) for i in range(6)]
+
+    with pytest.raises(DataError, match="on a scale of 0 to 1"):
+        load_data(items(1.0), test=items(255.0))

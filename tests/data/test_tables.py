@@ -268,3 +268,9 @@ def test_parts_whose_texts_stand_in_other_columns_are_refused() -> None:
     parts = datasets.DatasetDict(train=datasets.Dataset.from_pandas(both), test=datasets.Dataset.from_pandas(other))
     with pytest.raises(DataError, match=r"test data have their texts in first, the training data in second"):
         load_data(parts)
+
+
+def test_columns_are_compared_between_tables_only(folder: Path, frame: pd.DataFrame) -> None:
+    pictures = np.zeros((4, 16, 16, 3), np.uint8)
+    data = load_data((pictures, list("abab")), test=write(frame, folder / "test.csv"))
+    assert len(data.part("test")) == len(frame)

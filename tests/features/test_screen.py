@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from headstart.data import load_data
 from headstart.data.schema import Task
+from headstart.features.extract import every_place
 from headstart.features.screen import Screening, screen, sizes_to_try
 from headstart.models import InputSpec, TracedBackbone, from_module
 from headstart.train.reader import Reader
@@ -106,3 +109,20 @@ def test_sizes(side: int) -> None:
     assert 1 <= len(sizes) <= 3
     assert all(s % 32 == 0 and 32 <= s <= 224 for s in sizes)
     assert sizes_to_try(160, True, side) == [160]
+
+
+def test_naming_a_stage_leaves_the_network_as_it_is() -> None:
+    """A module comes in its own mode: one sample must neither fail in a batch norm nor move its statistics."""
+
+    def block(inputs: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inputs, 6, 3, 4, 1), nn.BatchNorm2d(6), nn.ReLU())
+
+    net = nn.Sequential(OrderedDict(a=block(3), b=block(6)))
+    wrapped = from_module(net.train(), ["a", "b"], InputSpec(size=16, native_size=16))
+    data = load_data((np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8), np.arange(12) % 2))
+    before = {k: v.clone() for k, v in wrapped.state_dict().items()}
+    wrapped.train()
+    places = every_place(wrapped, Reader({"screen": data}, wrapped, 0), "screen", "plain")
+    assert {name for name, _ in places} == {"a", "b"}
+    for name, value in wrapped.state_dict().items():
+        assert torch.equal(value, before[name]), name

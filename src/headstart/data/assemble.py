@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,8 +112,13 @@ def channels_of(raw: Raw, facts: Sequence[About], rows: np.ndarray) -> int | Non
     return int(counts[0])
 
 
-def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
+def combine(raw: Raw, extras: Mapping[str, Raw], tables: Collection[str] | None = None) -> Raw:
     """Data with further parts that were given apart.
+
+    Parameters
+    ----------
+    tables
+        The parts whose columns have names, which must be those of `raw`; all if not said.
 
     Raises
     ------
@@ -129,7 +134,8 @@ def combine(raw: Raw, extras: Mapping[str, Raw]) -> Raw:
                 f"The {part} data have the labels {sorted(extra.columns)}, the training data {sorted(raw.columns)}.",
                 "Name the label columns so that both have them.",
             )
-        _check_inputs(raw, part, extra)
+        if tables is None or part in tables:
+            _check_inputs(raw, part, extra)
         raws.append(extra)
         parts.append(np.full(len(extra.source), part))
     ids = [*raw.ids]

@@ -27,6 +27,9 @@ PART_NAMES = {
 """Names of folders (lower case) that are parts and not classes."""
 
 
+HIDDEN = (".", "__MACOSX", "lost+found", "System Volume Information")
+"""How names begin that nobody gave to samples: of archives and of the roots of disks."""
+
 SUFFIXES: dict[str, frozenset[str]] = {"image": frozenset(PICTURE_SUFFIXES), "text": TEXT_SUFFIXES}
 
 
@@ -158,7 +161,7 @@ def _nothing(folder: Path, loose: int, many: str, suffixes: Collection[str]) -> 
 
 
 def _children(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX")))
+    return sorted(child for child in folder.iterdir() if not child.name.startswith(HIDDEN))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -176,5 +179,5 @@ def _walk(folder: Path) -> Iterator[Path]:
             inside.clear()
             continue
         seen.add(real)
-        inside[:] = [name for name in inside if not name.startswith((".", "__MACOSX"))]
+        inside[:] = [name for name in inside if not name.startswith(HIDDEN)]
         yield from (Path(place, name) for name in names if not name.startswith("."))

@@ -18,7 +18,7 @@ from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
 from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
-from headstart.data.picture_sources import as_scale, settle_scale
+from headstart.data.picture_sources import as_scale, settle_scale, too_dark
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
 from headstart.data.schema import Modality, Schema
@@ -136,9 +136,16 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
     raw = read_raw(source, options)
     given = {"validation": options.valid, "test": options.test}
     if any(extra is not None for extra in given.values()):
-        resolved = _as_read(raw, replace(options, valid=None, test=None))
-        extras = {part: read_raw(extra, resolved) for part, extra in given.items() if extra is not None}
-        raw = combine(raw, extras)
+        plain = replace(options, valid=None, test=None)
+        resolved = _as_read(raw, plain)
+        # Where one of the two is no table, its columns have no names.
+        tables = [part for part, extra in given.items() if is_table(source) and is_table(extra)]
+        extras = {
+            part: read_raw(extra, resolved if part in tables else plain)
+            for part, extra in given.items()
+            if extra is not None
+        }
+        raw = combine(raw, extras, tables)
     raw.reading = {**raw.reading, **settle_scale(raw.source, options.scale)}
     return assemble(raw, options.task, options.bad_samples, not options.one_class)
 
@@ -226,8 +233,10 @@ def load_inputs(
         check_scale(inputs, reading)
         raw.reading = {k: v for k, v in inputs.schema.reading.items() if k == "scale"}
     else:
-        settled = settle_scale(raw.source, as_scale(reading["scale"]) if "scale" in reading else None)
-        raw.reading = {**raw.reading, **settled}
+        scale = as_scale(reading["scale"]) if "scale" in reading else None
+        raw.reading = {**raw.reading, **settle_scale(raw.source, scale)}
+        if scale is not None and (dark := too_dark(raw.source, scale)):
+            raw.notes.warn("scale", f"{dark} If they are on another scale, bring them to that of training.")
     facts, many = raw.source.facts, raw.source.many
     bad = [row for row in range(len(facts)) if facts[row].problem]
     for row in bad:

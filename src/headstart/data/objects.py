@@ -82,7 +82,20 @@ class ItemSource(PictureSource):
 
     @cached_property
     def float_range(self) -> Scale | None:
-        return whole_range(map(self._range, range(len(self))))
+        # A collection's pictures are of one kind; opening all that are files would take as long as reading them.
+        rows = iter(range(len(self)))
+        first = next((span for row in rows if (span := self._kind(row)) is not None), "")
+        return whole_range(map(self._range, range(len(self)))) if first == "f" else None
+
+    def _kind(self, row: int) -> str | None:
+        """NumPy's letter for what a picture's values are; "" for what is no array, None where it cannot be read."""
+        try:
+            picture = _picture_of(self._item(row))
+        except BadPicture:
+            return None
+        if hasattr(picture, "detach"):
+            return "f" if picture.is_floating_point() else "u"
+        return picture.dtype.kind if isinstance(picture, np.ndarray) else ""
 
     def _range(self, row: int) -> Scale | None:
         try:

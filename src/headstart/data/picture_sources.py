@@ -15,6 +15,9 @@ from headstart.data.facts import Facts, facts_of_array, scan, scan_files
 from headstart.data.pictures import BadPicture, Scale, as_picture, decode, on_scale, scale_for
 from headstart.data.source import ConcatSource, RowsSource, Source
 
+DARK = 0.02
+"""Share of a scale that pictures which are on it go beyond."""
+
 
 class PictureSource(Source):
     """An ordered collection of pictures.
@@ -114,7 +117,7 @@ class CellSource(PictureSource):
         if not isinstance(self.cells, list | tuple | np.ndarray):
             # The cells of a column on disk are of one kind; stored files need not all be read to see that.
             first = next((cell for cell in cells if cell is not None), None)
-            if isinstance(first, dict | bytes | str):
+            if isinstance(first, dict | bytes | str) or cell_range(first) is None:
                 return None
             cells = (self.cells[row] for row in range(len(self)))
         return whole_range(map(cell_range, cells))
@@ -147,10 +150,20 @@ def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str
         return {}
     for leaf in leaves:
         leaf.scale = scale
-        if given is not None or scale != (0.0, 1.0):
-            # Where they were looked at before, this was without a scale.
-            leaf.__dict__.pop("facts", None)
+        span = leaf.float_range if "facts" in leaf.__dict__ else None
+        if span is not None and (scale != (0.0, 1.0) or span[0] < 0 or span[1] > 1):
+            del leaf.__dict__["facts"]  # they were looked at without a scale
     return {"scale": scale_text(scale)}
+
+
+def too_dark(source: Source, scale: Scale) -> str:
+    """What to say where all arrays of floating point together take a sliver of the scale they are on; "" elsewhere."""
+    ranges = [leaf.float_range for leaf in _leaves(source) if isinstance(leaf, PictureSource)]
+    span = whole_range(ranges)
+    if span is None or span[1] - scale[0] > DARK * (scale[1] - scale[0]):
+        return ""
+    reach = f"Values reach from {span[0]:g} to {span[1]:g}"
+    return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: all is nearly black."
 
 
 def _leaves(source: Source) -> list[Source]:

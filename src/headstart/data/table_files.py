@@ -21,6 +21,10 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _MISSING = ["", "NA", "N/A", "NaN", "nan"]
 
 
+MOST_AT_ONCE = 1 << 30
+"""Bytes of a CSV file that are looked at as a whole, to tell what its columns hold."""
+
+
 @permitted()
 def open_table(path: Path) -> ArrowTable:
     """Open a table file.
@@ -94,10 +98,13 @@ def _read_separated(path: Path, cache: str) -> datasets.Dataset:
     """
     from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 
+    # A file that would fill the memory is read in pieces all the same: what its columns are must hold from the start.
+    whole = {"chunksize": None, "low_memory": False} if path.stat().st_size <= MOST_AT_ONCE else {}
+
     class WholeConfig(CsvConfig):
         @property
         def pd_read_csv_kwargs(self) -> dict[str, Any]:
-            return {**super().pd_read_csv_kwargs, "chunksize": None, "low_memory": False}
+            return {**super().pd_read_csv_kwargs, **whole}
 
     class WholeCsv(Csv):
         BUILDER_CONFIG_CLASS = WholeConfig

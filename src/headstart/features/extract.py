@@ -233,8 +233,10 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
+@torch.inference_mode()
 def every_place(backbone: Backbone, reader: Reader, part: str, view: str) -> list[Place]:
     """All places within `MOST_DIMENSIONS`, found by running one sample."""
+    backbone.eval()
     device = next(backbone.parameters()).device
     last = list(backbone.stages)[-1]
     state = backbone.begin(reader.batch(part, [0], (view,), labels=False).to(device).views[view])

@@ -121,7 +121,7 @@ class Tokenizer:
 
     def _begun(self, pair: tuple[str, str], most: int) -> tuple[str, str]:
         """A pair without what cannot be kept of it: of what does not fit in, the library makes every combination."""
-        if max(map(len, pair)) <= most:
+        if max(map(len, pair)) <= 8 * most:  # most texts are far shorter, and need not be tokenised twice
             return pair
         found = [self.backend.encode(side, add_special_tokens=False) for side in pair]
         counts = [len(side.ids) for side in found]

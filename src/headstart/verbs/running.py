@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ def tidy(folder: RunFolder, there: Collection[Path]) -> Iterator[None]:
     StoreError
         When another process writes to the folder: what it has written stays.
     """
-    failed = False
     try:
         with folder.locked():
             try:
@@ -45,13 +44,12 @@ def tidy(folder: RunFolder, there: Collection[Path]) -> Iterator[None]:
             except BaseException as error:
                 measured = folder.steps.exists() or folder.metrics.exists() or any(folder.path.glob("seed-*"))
                 refused = isinstance(error, HeadstartError) and not measured
-                failed = refused or not folder.config.exists()
-                if failed:
+                if refused or not folder.config.exists():
                     _clear(folder)
                 raise
-    finally:
-        if failed:
-            _remove_empty(folder, there)
+    except BaseException:
+        _remove_empty(folder, there)
+        raise
 
 
 def _clear(folder: RunFolder) -> None:
@@ -62,10 +60,11 @@ def _clear(folder: RunFolder) -> None:
 
 def _remove_empty(folder: RunFolder, there: Collection[Path]) -> None:
     """The folder and those above it, up to one that was there before."""
-    for path in (folder.path, *folder.path.parents):
-        if path in there or any(path.iterdir()):
-            break
-        path.rmdir()
+    with suppress(OSError):  # what went wrong before is what has to be said
+        for path in (folder.path, *folder.path.parents):
+            if path in there or any(path.iterdir()):
+                break
+            path.rmdir()
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class TestVerdict:
         held = {"source-only": answers(labels, 55), "coral": answers(labels, 20)}
         oracle = Oracle({TARGET: labels} | ({} if unseen is None else {UNSEEN: unseen}))
         attempts = [SimpleNamespace(name=n, target=SimpleNamespace(logits=x)) for n, x in seen.items()]
-        outcome: Any = SimpleNamespace(attempts=attempts, start=None)
+        outcome: Any = SimpleNamespace(attempts=attempts, start=None, seen={})
         job: Any = SimpleNamespace(task=TASK)
         monkeypatch.setattr(rows, "load_model", lambda pair, name, start: name)
         monkeypatch.setattr(rows, "see", lambda pair, model, part: SimpleNamespace(logits=held[model]))

@@ -5,7 +5,7 @@ Nothing here decides anything: everything has been decided when it is called.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class Outcome:
         The first of them knows nothing of the target.
     validator
         What the epochs of networks were judged by.
+    seen
+        (attempt, part) -> logits that were computed for the oracle.
     """
 
     start: FrozenProbe | None
@@ -47,6 +49,7 @@ class Outcome:
     reasons: list[str]
     asked: tuple[str, ...]
     validator: str
+    seen: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
 def row(pair: Pair, outcome: Outcome, attempt: Attempt) -> dict[str, Any]:
@@ -176,4 +179,7 @@ def _logits(pair: Pair, outcome: Outcome, attempt: Attempt, part: str) -> np.nda
     """Of an attempt on one of the target's parts."""
     if part == TARGET:
         return attempt.target.logits
-    return see(pair, load_model(pair, attempt.name, outcome.start), part).logits
+    key = (attempt.name, part)
+    if key not in outcome.seen:
+        outcome.seen[key] = see(pair, load_model(pair, attempt.name, outcome.start), part).logits
+    return outcome.seen[key]
