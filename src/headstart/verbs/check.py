@@ -148,9 +148,9 @@ def _copies(job: Job, measured: dict[str, Any]) -> list[Finding]:
             found.append(
                 finding(
                     "leakage", "serious",
-                    f"{len(ids):,} of {len(rows):,} {part} samples are copies of training samples.",
-                    "A fit leaves the copies out of training, so that its results are honest; elsewhere, results "
-                    "on such samples are too good.",
+                    f"{len(ids):,} of {len(rows):,} {part} samples are copies of training samples, which a fit leaves "
+                    "out.",
+                    "Results of a fit are honest for that; elsewhere, results on such samples are too good.",
                     ids,
                 )
             )  # fmt: skip

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from headstart.report.figures.palette import BLUE, GREY, INK, MUTED, SURFACE
 from headstart.report.figures.svg import drawing, new_figure, soften, to_svg
-from headstart.report.formats import clean, estimate, interval
+from headstart.report.formats import clean, estimate, interval, number
 from headstart.report.schema.part import Estimate
 from headstart.report.words import MetricWords
 
@@ -32,6 +32,9 @@ def intervals(rows: Sequence[tuple[str, Estimate]], metric: MetricWords, name: s
     """
     factor = 100 if metric.percent else 1
     low, high = _window([value for _, value in rows])
+    largest = max(abs(v) for _, value in rows for v in (value.value, value.low, value.high) if v is not None)
+    texts = [_texts(value, metric.percent, largest) for _, value in rows]
+    aside = 1.21 + 0.025 * max(0, max(len(text) for text, _ in texts) - 6)
     with drawing():
         figure = new_figure(600, 70 + 30 * len(rows))
         axes = figure.add_subplot()
@@ -49,10 +52,9 @@ def intervals(rows: Sequence[tuple[str, Estimate]], metric: MetricWords, name: s
                 size = 9 if y == 0 else 7
                 axes.plot(factor * value.value, y, "o", color=colour, markersize=size, markeredgecolor=SURFACE)
             beside = ("axes fraction", "data")
-            shown = estimate(value, metric.percent)
+            shown, range_ = texts[y]
             axes.annotate(shown, (1.04, y), xycoords=beside, va="center", fontweight=strong, color=INK)
-            range_ = interval(value, metric.percent)
-            axes.annotate(range_, (1.21, y), xycoords=beside, va="center", fontsize=8, color=MUTED)
+            axes.annotate(range_, (aside, y), xycoords=beside, va="center", fontsize=8, color=MUTED)
         axes.set_yticks(range(len(rows)), [clean(title, 28) for title, _ in rows], color=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(factor * low, factor * high)
@@ -63,6 +65,18 @@ def intervals(rows: Sequence[tuple[str, Estimate]], metric: MetricWords, name: s
         said = [f"{title} {estimate(v, metric.percent)} ({interval(v, metric.percent)})" for title, v in rows]
         told = f"{what}: {'; '.join(said)}."
         return to_svg(figure, name, f"{metric.title} beside the baselines", told)
+
+
+def _texts(value: Estimate, as_percent: bool, largest: float) -> tuple[str, str]:
+    """Value and interval as they stand beside a row, in few digits; 0 for what is nothing beside the largest."""
+    if as_percent:
+        return estimate(value, True), interval(value, True)
+
+    def short(v: float) -> str:
+        return number(0.0 if abs(v) < 1e-3 * largest else v, 3)
+
+    ends = "" if value.low is None or value.high is None else f"{short(value.low)} to {short(value.high)}"
+    return short(value.value), ends
 
 
 def _window(values: Sequence[Estimate]) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class Series(Modality):
         period = data.schema.period
         return {
             "series": {
-                "values": [[None if np.isnan(v) else round(float(v), 5) for v in channel] for channel in thin],
+                "values": [[None if np.isnan(v) else float(v) for v in rounded(channel)] for channel in thin],
                 "channels": list(data.schema.inputs) or [str(c) for c in range(len(thin))],
                 "period": None if period is None else period * every,
             }
@@ -58,7 +58,7 @@ class Series(Modality):
     def weighed(self, job: Job, data: Dataset, i: int, backbone: Backbone, values: np.ndarray) -> dict[str, Any]:
         every = max(1, -(-len(values) // _POINTS))
         summed = [np.abs(values[k : k + every]).sum(0) for k in range(0, len(values), every)]
-        return {**self.shown(job, data, i), "values": np.round(np.stack(summed).T, 5).tolist()}
+        return {**self.shown(job, data, i), "values": rounded(np.stack(summed).T).tolist()}
 
     def lengths(self, job: Job, backbone: Backbone) -> dict[str, Any] | None:
         counts = np.asarray(job.parts["train"].sizes)[:, 0]
@@ -74,3 +74,16 @@ class Series(Modality):
             "lost_share": 0.0,
             "long": "truncate",
         }
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Values to a ten-thousandth of their range, whatever their unit: a curve shows no more, and a page is to be small.
+
+    >>> rounded(np.array([0.0, 1.23456e-9, 2e-9])).tolist(), rounded(np.array([100000.0, 100001.234567])).tolist()
+    ([0.0, 1.2346e-09, 2e-09], [100000.0, 100001.2346])
+    """
+    known = values[np.isfinite(values)]
+    span = float(np.ptp(known)) if len(known) else 0.0
+    if not span:
+        return values
+    return np.round(values.astype(np.float64), 4 - int(np.floor(np.log10(span))))
