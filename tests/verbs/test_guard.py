@@ -79,10 +79,7 @@ def test_a_network_from_random_weights_that_is_handed_back_keeps_its_calibration
 ) -> None:
     """Its validation answers are calibrated already: the bundle divides by both temperatures."""
 
-    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> Fallback:
-        return Fallback("scratch", baselines["scratch"], "for the test")
-
-    monkeypatch.setattr(import_module("headstart.verbs.fit"), "fall_back", always)
+    hand_back("scratch", monkeypatch)
     start = save_timm(tmp_path / "weights.safetensors")
     options = {**shapes.QUICK, "model": f"file:{start}", "arch": "test_resnet", "strategy": "probe", "guard": "full"}
     train, held = shapes.folder(tmp_path / "train", 30), shapes.folder(tmp_path / "held", 20, start=60)
@@ -105,6 +102,15 @@ def test_there_is_no_baseline_from_random_weights_for_random_weights(shapes: Mod
     assert not (tmp_path / "run" / "scratch").exists()
 
 
+def hand_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every fit fall back on this baseline."""
+
+    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> Fallback:
+        return Fallback(name, baselines[name], "for the test")
+
+    monkeypatch.setattr(import_module("headstart.verbs.fit"), "fall_back", always)
+
+
 def save_timm(path: Path) -> Path:
     """Weights of a tiny network, as timm writes them."""
     from headstart.models.torchvision_import import prepare_torchvision
@@ -122,10 +128,7 @@ def save_timm(path: Path) -> Path:
 def test_a_linear_model_is_nothing_to_start_from(
     shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> Fallback:
-        return Fallback("raw_features", baselines["raw_features"], "for the test")
-
-    monkeypatch.setattr(import_module("headstart.verbs.fit"), "fall_back", always)
+    hand_back("raw_features", monkeypatch)
     options = {**shapes.QUICK, "strategy": "probe", "examples": False}
     first = hs.fit(shapes.arrays(24), **options, out=tmp_path / "first")
     with pytest.raises(ModelError, match="holds a linear model without a network"):

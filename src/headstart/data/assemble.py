@@ -15,7 +15,7 @@ from headstart.data.facts import Facts
 from headstart.data.raw import Raw
 from headstart.data.schema import Schema, Task, missing
 from headstart.data.source import About, ConcatSource
-from headstart.data.tasks import TaskOption, _class_name, check_variety, task_from_column, task_from_indicators
+from headstart.data.tasks import TaskOption, check_variety, class_name, task_from_column, task_from_indicators
 
 BAD_SHARE = 10
 """At most one in this many samples may be unreadable before data are refused (one always may)."""
@@ -241,7 +241,7 @@ def _note_unlabelled(tasks: list[Task], labels: Mapping[str, np.ndarray], rows: 
 def _group_names(values: Any, ids: Any) -> np.ndarray:
     """Groups as texts; a row without one is a group of its own."""
     # A gap makes decimal numbers of a whole column: patient 1.0 of a test table is patient 1 of the training table.
-    found = [f"\0{name}" if pd.isna(value) else _class_name(value) for value, name in zip(values, ids, strict=True)]
+    found = [f"\0{name}" if pd.isna(value) else class_name(value) for value, name in zip(values, ids, strict=True)]
     return np.array(found)
 
 

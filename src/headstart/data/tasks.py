@@ -100,7 +100,7 @@ def task_from_column(
         return Task(name, "regression"), _numbers(name, column, describe)
     if chosen == "multi-label":
         return _multi_label(name, column)
-    texts = column.map(_class_name, na_action="ignore")
+    texts = column.map(class_name, na_action="ignore")
     if kind == "auto" and not present.map(_is_number).all():
         _refuse_ids(name, texts.dropna())
     names = sort_classes(texts.dropna())
@@ -168,7 +168,7 @@ def _is_missing(value: Any) -> bool:
     return value is None or bool(pd.isna(value)) or (isinstance(value, str) and not value.strip())
 
 
-def _class_name(value: Any) -> str:
+def class_name(value: Any) -> str:
     """Classes are texts; 3.0, which a column with gaps makes of 3, is written 3 again."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
@@ -251,8 +251,8 @@ def _multi_label(name: str, column: pd.Series) -> tuple[Task, np.ndarray]:
         if isinstance(value, str):
             return _pieces(value, mark)
         if isinstance(value, list | tuple | set | np.ndarray):
-            return [_class_name(item) for item in value]
-        return [_class_name(value)]
+            return [class_name(item) for item in value]
+        return [class_name(value)]
 
     sets = [None if value is None else names(value) for value in column]
     classes = sort_classes(item for found in sets if found for item in found)
