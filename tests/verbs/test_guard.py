@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.core.errors import ModelError
 from headstart.measure import find_metric, mcnemar
 from headstart.verbs.fallback import Fallback
-from headstart.verbs.guard import verdict
+from headstart.verbs.guard import verdict, verdict_over_seeds
 
 ACCURACY = find_metric("single-label", "accuracy")
 Y = np.arange(200) % 2
@@ -42,9 +42,41 @@ def test_the_interval_of_the_gap_decides(ours: float, theirs: float, said: str) 
     assert "McNemar's exact p" in found["text"]
 
 
-def test_the_best_baseline_without_a_network_is_the_measure() -> None:
+def test_the_best_baseline_without_a_network_is_the_measure_and_the_probe_stands_beside() -> None:
+    """A probe transfers too: a worse network says that fine-tuning does not pay, not that transfer does not."""
     baselines = {"raw_features": right_on(0.6, 1), "majority": right_on(0.7, 2), "linear_probe": right_on(0.99, 3)}
-    assert verdict(ACCURACY, Y, right_on(0.8, 0), baselines, "test", "pixels")["compared_with"] == "majority"
+    ours = right_on(0.85, 0)
+    found = verdict(ACCURACY, Y, ours, baselines, "test", "pixels")
+    assert (found["verdict"], found["compared_with"]) == ("positive", "majority")
+    over = found["over_probe"]
+    assert over["gap"]["value"] == pytest.approx(-0.14)
+    assert over["gap"]["high"] < 0
+    wins = int(((ours.argmax(1) == Y) & (baselines["linear_probe"].argmax(1) != Y)).sum())
+    assert over["mcnemar"] == pytest.approx(mcnemar(wins, wins + 28))
+    assert "Beside a linear probe on the last layer, on the test part the model is 0.140 worse" in over["text"]
+    assert "chance" not in over["text"]
+
+
+def test_a_model_that_is_the_linear_probe_has_nothing_over_it() -> None:
+    ours = right_on(0.8, 0)
+    baselines = {"raw_features": right_on(0.6, 1), "linear_probe": ours + 1e-8}
+    assert verdict(ACCURACY, Y, ours, baselines, "test", "pixels")["over_probe"] is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0.01, 0.09, "positive"), (-0.09, -0.01, "negative"), (-0.01, 0.09, "inconclusive")]
+)
+def test_the_verdict_over_seeds_is_that_of_the_best_baseline_over_seeds(low: float, high: float, said: str) -> None:
+    gaps = [
+        {"baseline": "majority", "value": 0.5, "low": 0.4, "high": 0.6, "seed_error": 0.1},
+        {"baseline": "linear_probe", "value": -0.3, "low": -0.4, "high": 0.1},
+        {"baseline": "raw_features", "value": (low + high) / 2, "low": low, "high": high},
+    ]
+    found = verdict_over_seeds("accuracy", gaps, 3, "test", "pixels")
+    assert (found["verdict"], found["compared_with"]) == (said, "raw_features")
+    assert found["gap"] == {"value": (low + high) / 2, "low": low, "high": high}
+    assert "over 3 seeds" in found["text"]
+    assert "which may be chance" in found["over_probe"]["text"]
 
 
 def test_numbers_have_no_mcnemar_and_lower_errors_are_better() -> None:
@@ -105,8 +137,8 @@ def test_there_is_no_baseline_from_random_weights_for_random_weights(shapes: Mod
 def hand_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every fit fall back on this baseline."""
 
-    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> Fallback:
-        return Fallback(name, baselines[name], "for the test")
+    def always(job: Any, chosen: str, logits: Any, baselines: dict[str, Any], labels: Any) -> tuple[Fallback, str]:
+        return Fallback(name, baselines[name], "for the test"), "for the test"
 
     monkeypatch.setattr(import_module("headstart.verbs.fit"), "fall_back", always)
 

@@ -85,16 +85,21 @@ def job(metric: str = "accuracy") -> SimpleNamespace:
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_the_best_of_clearly_better_baselines_takes_the_place(metric: str) -> None:
     baselines = {"raw_features": logits(2.0, 1), "linear_probe": logits(3.0, 2), "majority": logits(0.0, 3)}
-    found = fall_back(job(metric), "full", logits(1.0, 0), baselines, Y)  # type: ignore[arg-type]
+    found, said = fall_back(job(metric), "full", logits(1.0, 0), baselines, Y)  # type: ignore[arg-type]
     assert found is not None
     assert found.name == "linear_probe"
     assert "is not handed back" in found.text
     assert found.logits is baselines["linear_probe"]
+    assert said == found.text
 
 
 def test_doubt_is_in_favour_of_the_network() -> None:
     baselines = {"raw_features": logits(1.05, 1), "majority": logits(0.0, 3)}
-    assert fall_back(job(), "full", logits(1.0, 0), baselines, Y) is None  # type: ignore[arg-type]
+    found, said = fall_back(job(), "full", logits(1.0, 0), baselines, Y)  # type: ignore[arg-type]
+    assert found is None
+    # The decision not to act is said with its numbers, beside the best of the baselines.
+    assert said.startswith("The guard keeps the network: on validation, accuracy is ")
+    assert "for a linear model on raw pixels, the best baseline (95% interval of the difference" in said
 
 
 # -- in a fit ----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,9 @@ def test_the_report_says_what_holds_over_seeds(root: Path) -> None:
         mine = [v - r["baselines"][name]["test"]["accuracy"]["value"] for v, r in zip(values, each, strict=True)]
         assert gap["value"] == pytest.approx(np.mean(mine))
         assert gap["low"] < gap["value"] < gap["high"]
+    nearest = min((n for n in gaps if n != "linear_probe"), key=lambda n: gaps[n]["value"])
+    assert (whole["guard"]["compared_with"], whole["guard"]["gap"]["value"]) == (nearest, gaps[nearest]["value"])
+    assert "over 3 seeds" in whole["guard"]["text"]
     assert whole["cost"]["seconds"] == pytest.approx(sum(r["cost"]["seconds"] for r in each), abs=0.05)
     page = (root / "run" / "report.html").read_text(encoding="utf-8")
     assert "Over several seeds" in page

@@ -59,6 +59,8 @@ def print_outcome(run: Any, as_json: bool) -> None:
         out.print()
         pays = "the network" if run.data["model"]["reference"].startswith("scratch:") else "transfer"
         out.print(f"Does {pays} pay? {guard['verdict']}. {guard.get('text', '')}".rstrip())
+        if over := guard.get("over_probe"):
+            out.print(over["text"])
     for found in run.data.get("findings") or []:
         if found["level"] == "serious":
             out.print(f"Data: {found['text']}")
@@ -104,20 +106,14 @@ def _print_tasks(run: Any) -> None:
 
 
 def _over_seeds(data: Mapping[str, Any]) -> list[str]:
-    """What several seeds say of the deciding metric and of the gap to the probe; nothing of one seed."""
+    """What several seeds say of the deciding metric; nothing of one seed. The verdict says what they gain."""
     over = data.get("over_seeds")
     if not over:
         return []
     found = over["metrics"][over["part"]][data["metric"]]
     said = f"Over {len(over['runs'])} seeds: {over['part']} {data['metric'].replace('_', ' ')} "
     said += f"{_plain(found['mean'])} (standard deviation {_plain(found['std'])}; 95% of the mean {interval(found)})."
-    gaps = [
-        f"Gap to {BASELINES.get(gap['baseline'], gap['baseline']).lower()} over seeds and samples: "
-        f"{gap['value']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})."
-        for gap in over["gaps"]
-        if gap["baseline"] == "linear_probe" and gap["low"] is not None
-    ]
-    return ["", said, *gaps, f"Seed {over['best']} is handed back: the best on validation."]
+    return ["", said, f"Seed {over['best']} is handed back: the best on validation."]
 
 
 def _plain(value: float | None) -> str:

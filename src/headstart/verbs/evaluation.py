@@ -97,13 +97,23 @@ def prediction_rows(task: Task, part: str, ids: list[str], labels: np.ndarray, o
 
 
 def keep_answers(
-    folder: RunFolder, labels: np.ndarray, outputs: np.ndarray, baselines: Mapping[str, np.ndarray]
+    folder: RunFolder,
+    labels: np.ndarray,
+    outputs: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
+    network: np.ndarray | None = None,
 ) -> None:
-    """Keep what the model and its baselines answered on the part that is judged: pairs over seeds need every sample."""
+    """Keep what the model and its baselines answered on the part that is judged: pairs over seeds need every sample.
+
+    `network` are the answers of the network where a baseline took its place.
+    """
 
     def answers() -> dict[str, Any]:
         kept = {name: torch.from_numpy(np.array(out)) for name, out in baselines.items()}
-        return {"labels": torch.as_tensor(labels), "model": torch.as_tensor(outputs), "baselines": kept}
+        own = torch.as_tensor(outputs if network is None else network)
+        return {
+            "labels": torch.as_tensor(labels), "model": torch.as_tensor(outputs), "network": own, "baselines": kept,
+        }  # fmt: skip
 
     folder.step("answers", answers)
 

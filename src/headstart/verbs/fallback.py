@@ -50,8 +50,8 @@ def fall_back(
     logits: np.ndarray,
     baselines: dict[str, np.ndarray],
     labels: np.ndarray,
-) -> Fallback | None:
-    """The best baseline that is better than the model chosen, beyond doubt; None where there is none.
+) -> tuple[Fallback | None, str]:
+    """The best baseline that is better than the model chosen, beyond doubt, or None; and in words why.
 
     Beyond doubt: the paired 95% bootstrap interval of model - baseline in the deciding metric lies wholly on the
     baseline's side.
@@ -64,9 +64,16 @@ def fall_back(
         (N, K) held-out logits of the model, and of each baseline, of the same protocol.
     labels
         (N,) or (N, K).
+
+    Returns
+    -------
+    Fallback or None, str
+        The words are empty where no baseline could be compared.
     """
     sign = 1 if job.metric.higher_is_better else -1
     found: list[tuple[float, Fallback]] = []
+    kept: list[tuple[float, str]] = []
+    where = "out of folds" if job.few else "on validation"
     for name, theirs in baselines.items():
         have = ~(np.isnan(logits).any(1) | np.isnan(theirs).any(1) | missing(labels))
         y = labels[have]
@@ -75,16 +82,20 @@ def fall_back(
         if gap.value is None or gap.low is None or gap.high is None:
             continue
         low, high = sorted((sign * gap.low, sign * gap.high))
-        if high >= 0:
-            continue
         value, own = (float(job.metric.function(y, z)) for z in (other, ours))
-        where = "out of folds" if job.few else "on validation"
         text = (
-            f"The network is not handed back: {where}, {job.metric.name} is {own:.3f} for {chosen} and {value:.3f} for "
-            f"{NAMES.get(name) or job.modality.raw_words} (95% interval of the difference {low:+.3f} to {high:+.3f})."
+            f"{where}, {job.metric.name} is {own:.3f} for {chosen} and {value:.3f} for "
+            f"{NAMES.get(name) or job.modality.raw_words}"
         )
-        found.append((sign * value, Fallback(name, theirs, text)))
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+        interval = f"(95% interval of the difference {low:+.3f} to {high:+.3f})"
+        if high < 0:
+            found.append((sign * value, Fallback(name, theirs, f"The network is not handed back: {text} {interval}.")))
+        elif not np.array_equal(ours, other):
+            kept.append((sign * value, f"The guard keeps the network: {text}, the best baseline {interval}."))
+    if found:
+        fallback = max(found, key=lambda pair: pair[0])[1]
+        return fallback, fallback.text
+    return None, max(kept, key=lambda pair: pair[0])[1] if kept else ""
 
 
 def held_out_baselines(

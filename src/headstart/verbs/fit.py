@@ -228,15 +228,15 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
     baselines = held_out_baselines(job, raw, probes["last"], labels, trained)
     if scratch is not None:
         baselines["scratch"] = scratch.logits("validation", job.parts["train" if job.few else "validation"])
-    fallback = None
+    fallback, guarded = None, ""
     if job.options.guard != "off":
-        fallback = fall_back(job, chosen.name, compared, baselines, labels)
+        fallback, guarded = fall_back(job, chosen.name, compared, baselines, labels)
     held_out, beside = compared if fallback is None else fallback.logits, baselines["raw_features"]
     mixture = Mixture(temperature_of(job.task, labels, held_out))
-    if fallback is not None:
-        reasons.insert(0, fallback.text)
-        progress().say(fallback.text)
-    elif blends(job):
+    if guarded:
+        reasons.insert(0 if fallback else len(reasons), guarded)
+        progress().say(guarded)
+    if fallback is None and blends(job):
         mixture, why = settle_mixture(job.task, job.metric, labels, held_out, beside, job.modality.raw_words)
         reasons.append(why)
     tuned = chosen.candidate or (choices[-1].candidate if len(choices) > 1 else None)

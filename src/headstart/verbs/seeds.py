@@ -21,6 +21,8 @@ from headstart.models.backbone import Backbone
 from headstart.store.atomic import replacing
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.fit import fit, resume
+from headstart.verbs.guard import verdict_over_seeds
+from headstart.verbs.modalities import modality_of
 from headstart.verbs.options import FitOptions
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
@@ -109,6 +111,7 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
         "cost": cost | {"seconds": seconds, "parts": parts},
         "seeds": [options.seed + i for i in range(len(runs))],
         "over_seeds": over,
+        "guard": _verdict(metric, runs, reports, over["gaps"]),
         "options": reports[best]["options"] | {"seed": options.seed, "seeds": options.seeds},
     }
     folder.write_report(everything)
@@ -166,15 +169,27 @@ def _over_seeds(metric: Metric, runs: list[Run], reports: list[dict[str, Any]], 
         }
         for run, r in zip(runs, reports, strict=True)
     ]
-    gaps = _gaps(metric, runs)
+    gaps = _gaps(metric, runs, "model")
     return {"part": part, "best": rows[best]["seed"], "runs": rows, "metrics": metrics, "gaps": gaps}
 
 
-def _gaps(metric: Metric, runs: list[Run]) -> list[dict[str, Any]]:
-    """How much better the models are than each baseline, over seeds and samples; above zero is better."""
+def _verdict(metric: Metric, runs: list[Run], reports: list[dict[str, Any]], gaps: list[dict[str, Any]]) -> Any:
+    """What transfer brought, over all seeds: the best one's own verdict would be that of a lucky one."""
+    one = reports[0]
+    subject = "the model"
+    if any(r["fallback"] for r in reports):  # the verdict is on the networks, taken or not
+        gaps, subject = _gaps(metric, runs, "network"), "the network"
+    pretrained = not one["model"]["reference"].startswith("scratch:")
+    part = "test" if "test" in one["metrics"] else "validation"
+    raw = modality_of(one["data"]["modality"]).raw_words
+    return verdict_over_seeds(metric.name, gaps, len(runs), part, raw, pretrained, subject)
+
+
+def _gaps(metric: Metric, runs: list[Run], of: str) -> list[dict[str, Any]]:
+    """How much better the models (or networks) are than each baseline, over seeds and samples; above zero is better."""
     answers = [RunFolder(run.path).step("answers", _lost) for run in runs]
     labels = answers[0]["labels"].numpy()
-    models = [one["model"].numpy() for one in answers]
+    models = [one[of].numpy() for one in answers]
     sign = 1 if metric.higher_is_better else -1
     rows = []
     for name in answers[0]["baselines"]:

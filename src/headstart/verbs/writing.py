@@ -99,7 +99,7 @@ def finish(job: Job, result: Result, start: float) -> None:
         judged["test"] = on_test(job, result, model)
     final = judged.get("test", judged["validation"])
     write_maps(job, result.start, final)
-    keep_answers(folder, final.labels, final.outputs, final.baselines)
+    keep_answers(folder, final.labels, final.outputs, final.baselines, final.network)
     rows = [prediction_rows(task, j.part, list(j.data.ids), j.labels, j.outputs) for j in judged.values()]
     with replacing(folder.predictions) as path:
         pd.concat(rows, ignore_index=True).to_parquet(path)

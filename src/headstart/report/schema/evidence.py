@@ -83,12 +83,17 @@ class Forgetting(Part):
     source: OnSource | None = None
 
 
+class OverProbe(Part):
+    text: str = ""
+
+
 class Guard(Part):
     verdict: str = ""
     gap: Estimate | None = None
     part: str | None = None
     compared_with: str = ""
     text: str = ""
+    over_probe: OverProbe | None = None
 
 
 class Candidate(Part):

@@ -133,7 +133,8 @@ def _verdict(report: Report) -> dict[str, Any] | None:
     tone, title = VERDICTS.get(guard.verdict, ("open", guard.verdict))
     if report.model.reference.startswith("scratch:"):
         title = title.replace("Transfer", "The network")
-    return {"tone": tone, "title": title, "text": guard.text, "gap": gap_text(report)}
+    beside = guard.over_probe.text if guard.over_probe else ""
+    return {"tone": tone, "title": title, "text": guard.text, "beside": beside, "gap": gap_text(report)}
 
 
 def gap_text(report: Report) -> str:
