@@ -111,3 +111,11 @@ def test_a_file_says_what_the_command_line_says(tmp_path: Path) -> None:
     assert (options.guard, options.window, options.image_size, options.lr) == ("off", "128", 96, 0.001)
     assert (options.budget, options.batch_size, options.labels) == (90, 8, ("a", "b"))
     assert (options.seed, options.ema) == (2, False)
+
+
+def test_a_file_for_adapt_may_name_columns_and_folders_like_numbers(headstart, tmp_path: Path) -> None:
+    write(tmp_path, "source: 2024\ntarget: 2025\nlabel: yes\n")
+    said = headstart("adapt", "--config", "run.yaml").stderr
+    assert "2024" in said
+    assert "must be a text" not in said
+    assert "no folder" in said or "There is no" in said

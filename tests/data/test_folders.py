@@ -40,6 +40,7 @@ def test_classes_are_the_folders(tmp_path: Path) -> None:
     make(tmp_path, {"10": 2, "9": 3})
     save(tmp_path / "9" / "deep" / "er" / "x.JPG")
     save(tmp_path / "9" / ".hidden" / "x.png")
+    save(tmp_path / "$RECYCLE.BIN" / "x.png")
     (tmp_path / "9" / ".DS_Store").write_text("x")
     (tmp_path / "9" / "notes.txt").write_text("x")
     data = load_data(tmp_path)

@@ -74,8 +74,10 @@ def test_a_scale_may_be_said() -> None:
     x = pictures(0, 0.9)
     for scale in ((0, 255), "0,255"):
         np.testing.assert_allclose(load_data((x, Y), scale=scale).read(3).inputs, x[3] / 255, rtol=1e-5)
-    with pytest.raises(ConfigError, match="scale cannot be"):
-        load_data((x, Y), scale="wide")
+    wrong: list[Any] = ["wide", 255, (255,), (0, 1, 2), (255, 0), "1,1", np.array([0, np.nan])]
+    for scale in wrong:
+        with pytest.raises(ConfigError, match="scale cannot be"):
+            load_data((x, Y), scale=scale)
 
 
 def test_pictures_that_can_only_be_on_another_scale_are_refused() -> None:
@@ -132,6 +134,32 @@ def test_pictures_that_are_nearly_black_on_the_scale_of_the_model_are_remarked()
     dark = load_inputs(np.full((3, 8, 8), 0.9, np.float32), "image", (), reading)
     assert "nearly black" in " ".join(note.text for note in dark.notes.items)
     assert not load_inputs(np.full((3, 8, 8), 90.0, np.float32), "image", (), reading).notes.items
+    said = load_data((pictures(0, 1), Y), scale=(0, 255)).notes.items
+    assert "nearly black" in " ".join(note.text for note in said)
+
+
+def test_a_part_on_a_smaller_scale_is_refused() -> None:
+    """It would be read as nearly black, and its metrics mean nothing."""
+    with pytest.raises(DataError, match="parts of the data are on different scales"):
+        load_data((pictures(0, 255), Y), test=(pictures(0, 1), Y))
+    # What was read by itself is on 0 to 1 whatever it was on before: a model of either takes the other.
+    small, large = (load_data((pictures(0, top), Y)) for top in (1, 255))
+    assert load_inputs(small, "image", (), large.schema.reading).read(3).inputs.max() > 0.5
+
+
+def test_values_that_fill_no_usual_scale_are_on_their_own() -> None:
+    data = load_data((pictures(0, 3), Y))
+    assert data.schema.reading == {"scale": "0.0,3.0"}
+
+
+def test_a_bad_first_cell_of_a_column_on_disk_has_no_say() -> None:
+    import datasets
+
+    x = pictures(0, 255)
+    x[0] = np.nan
+    data = load_data(datasets.Dataset.from_dict({"image": x.tolist(), "label": Y.tolist()}), image="image")
+    assert data.schema.reading == {"scale": "0.0,255.0"}
+    assert len(data) == 11
 
 
 def test_parts_of_items_on_another_scale_are_named_before_anything_is_read() -> None:

@@ -186,6 +186,12 @@ def test_npz_may_hold_parts(tmp_path: Path, valid: str) -> None:
     np.testing.assert_array_equal(data.part("test").read(5).inputs, X[5])
 
 
+def test_npz_parts_of_different_channels_are_refused_in_words_that_can_be_followed(tmp_path: Path) -> None:
+    error = refused(npz(tmp_path, x_train=X, y_train=Y, x_test=X[:, :, :1], y_test=Y))
+    assert "different numbers of channels" in error.what
+    assert "--series" not in error.hint
+
+
 @pytest.mark.parametrize("end", ["", "_train"])
 def test_npz_of_unequal_series_is_cut_by_lengths(tmp_path: Path, end: str) -> None:
     lengths = np.arange(12) + 3

@@ -228,3 +228,11 @@ def test_a_label_applies_from_a_half_on_as_it_is_said() -> None:
     assert predicted(task, half) == [["a"]]
     assert per_class(task, np.array([[1.0]]), half)[0]["recall"] == 1.0
     assert per_sample(task, np.array([[1.0]]), np.array([[0.0]]), "map").tolist() == [1.0]
+
+
+def test_several_labels_of_which_none_is_there_have_intervals_without_gaps() -> None:
+    """A part of negatives: nothing is known of F1, which is 0 by convention; a NaN would be no JSON."""
+    found = with_intervals("multi-label", np.zeros((30, 2)), np.full((30, 2), 0.7))
+    assert found["macro_f1"] == {"value": 0.0, "low": 0.0, "high": 1.0}
+    numbers = [v for metric in found.values() for v in metric.values() if v is not None]
+    assert np.isfinite(numbers).all()

@@ -118,6 +118,10 @@ def test_a_network_from_random_weights_that_is_handed_back_keeps_its_calibration
     run = hs.fit(train, **{**options, "epochs": 4}, test=held, examples=False, out=tmp_path / "run")
     inner = hs.Run(tmp_path / "run" / "scratch")
     assert abs(inner.data["calibration"]["temperature"] - 1) > 0.05  # else nothing could go wrong
+    assert run.data["calibration"]["temperature"] == pytest.approx(inner.data["calibration"]["temperature"], rel=0.02)
+    for when in ("before", "after"):
+        ours, its = (r.data["calibration"][when]["ece"] for r in (run, inner))
+        assert ours == pytest.approx(its, abs=0.01)
     for part in ("validation", "test"):
         for metric in ("accuracy", "log_loss"):
             ours, its = (r.metrics[part][metric]["value"] for r in (run, inner))

@@ -135,6 +135,26 @@ def test_where_the_metric_is_not_defined_the_loss_chooses() -> None:
     assert "too near to tell" in reasons[0]
 
 
+def test_probabilities_are_compared_as_they_would_be_handed_back() -> None:
+    """Too sure, and better all the same once calibrated."""
+    job: Any = SimpleNamespace(
+        few=False,
+        task=Task("y", "single-label", ("a", "b")),
+        metric=find_metric("single-label", "log_loss"),
+        options=SimpleNamespace(strategy="auto"),
+    )
+    r = np.random.default_rng(0)
+    labels = r.integers(0, 2, 400)
+    signs = np.where(np.arange(400) % 8 == 0, -1, 1)[:, None]  # wrong on one of eight
+    calm = np.where(np.arange(400) % 5 == 0, -1, 1)[:, None] * np.eye(2)[labels] * 1.4
+    loud = signs * np.eye(2)[labels] * 20.0
+    probe: Any = SimpleNamespace(halves=None)
+    reasons: list[str] = []
+    choices = [Choice("probe", probe, calm, None), Choice("lp-ft", probe, loud, None)]
+    assert choose(job, choices, labels, reasons).name == "lp-ft"
+    assert "log_loss is 0.377 for lp-ft and 0.500 for the probe" in reasons[0]
+
+
 def test_an_epoch_without_a_metric_is_judged_by_its_loss() -> None:
     undefined = float("nan")
     first, second, defined = Score(undefined, 2.0, undefined), Score(undefined, 1.0, undefined), Score(0.1, 3.0, 0.1)
@@ -147,7 +167,11 @@ def test_an_epoch_without_a_metric_is_judged_by_its_loss() -> None:
 def test_a_probe_without_an_error_is_one_that_is_right_about_every_sample() -> None:
     labels = np.array([0, 1, 1, -1])
     right = np.array([[3.0, 0], [0, 1], [0, 0.1], [9, 0]])
-    job: Any = SimpleNamespace(task=Task("y", "single-label", ("a", "b")), metric=find_metric("single-label", "auroc"))
+    task = Task("y", "single-label", ("a", "b"))
+    job: Any = SimpleNamespace(task=task, metric=find_metric("single-label", "auroc"))
+    unsure: Any = SimpleNamespace(task=task, metric=find_metric("single-label", "log_loss"))
+    # Right everywhere, but not as sure as could be.
+    assert not _perfect(unsure, SimpleNamespace(validation=right), labels)  # type: ignore[arg-type]
     assert _perfect(job, SimpleNamespace(validation=right), labels)  # type: ignore[arg-type]
     # All of b lie above all of a, so that AUROC is 1 and yet an answer is wrong.
     assert not _perfect(job, SimpleNamespace(validation=np.add(right, [[0.2, 0]])), labels)  # type: ignore[arg-type]

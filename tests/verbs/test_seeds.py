@@ -51,6 +51,7 @@ def test_the_best_by_validation_is_handed_back(root: Path) -> None:
     whole, each = report_of(root / "run"), [report_of(root / "run" / f"seed-{i}") for i in range(3)]
     values = [r["metrics"]["validation"]["accuracy"]["value"] for r in each]
     best = int(np.argmax(values))
+    assert [r["held_out"] for r in each] == values
     assert whole["over_seeds"]["best"] == 5 + best
     assert whole["metrics"] == each[best]["metrics"]
     for name in (*WEIGHTS, "predictions.parquet"):

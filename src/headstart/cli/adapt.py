@@ -107,7 +107,7 @@ def command(
     own = {"source": source, "target": target, "method": method, "validator": validator, "target_labels": target_labels}
     given = fit_options.typed({**own, **options})
     if config is not None:
-        given = {**read_config(config, [*own, *NAMES]), **given}
+        given = {**read_config(config, [*own, *NAMES], [*own, *fit_options.TEXTS]), **given}
     data = [given.pop(name, None) for name in ("source", "target")]
     for name, value in zip(("source", "target"), data, strict=True):
         if value is None and (name == "target" or not str(given.get("model", "")).startswith("run:")):

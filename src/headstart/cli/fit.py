@@ -74,7 +74,7 @@ def command(
 
 def _from_file(path: Path) -> dict[str, Any]:
     known = [*NOT_IN_A_FILE, *(row.name for row in fit_options.ROWS)]
-    from_file = read_config(path, known, [row.name for row in fit_options.ROWS if row.kind is str])
+    from_file = read_config(path, known, fit_options.TEXTS)
     if isinstance(from_file.get("labels"), str):
         from_file["labels"] = fit_options.columns(from_file["labels"])
     if not isinstance(from_file.get("data", ""), str):

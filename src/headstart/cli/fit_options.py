@@ -118,6 +118,9 @@ ROWS = (
 )
 
 
+TEXTS = tuple(row.name for row in ROWS if row.kind is str)
+"""Options whose values are texts, also where YAML would read something else."""
+
 WITHOUT_TRAINING = frozenset(
     [row.name for row in ROWS if row.panel == DATA]
     + ["image_size", "max_length", "long", "pooling", "stage", "metric", "seed", "device", "precision", "engine"]

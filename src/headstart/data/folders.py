@@ -27,7 +27,7 @@ PART_NAMES = {
 """Names of folders (lower case) that are parts and not classes."""
 
 
-HIDDEN = (".", "__MACOSX", "lost+found", "System Volume Information")
+HIDDEN = (".", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN", "$Recycle.Bin")
 """How names begin that nobody gave to samples: of archives and of the roots of disks."""
 
 SUFFIXES: dict[str, frozenset[str]] = {"image": frozenset(PICTURE_SUFFIXES), "text": TEXT_SUFFIXES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def _is_path(text: str) -> bool:
         return False
     named = Path(text).suffix.lower() in _SUFFIXES and " " not in Path(text).name
     try:
-        return named or text.startswith("sample:") or Path(text).expanduser().exists()
+        return named or text.startswith("sample:") or Path(os.path.expanduser(text)).exists()
     except (OSError, RuntimeError, ValueError):
         # Too long for a name, "~nobody", or with characters that no name has: a text.
         return False
@@ -92,7 +93,7 @@ def _is_path(text: str) -> bool:
 @permitted()
 def _one(text: str, modality: Modality, columns: Sequence[str], reading: Mapping[str, str]) -> Raw | None:
     """A sample, a table or a file of series; None for anything else."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if text.startswith("sample:"):
         raw = read_sample(text)
         if raw.source.modality != modality:
@@ -121,7 +122,7 @@ def _of_table(
 @permitted()
 def _expand(text: str, suffixes: Collection[str]) -> list[Path]:
     """Files that a path, folder or pattern stands for."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if path.is_dir():
         found = sample_files(path, suffixes)
         if not found:

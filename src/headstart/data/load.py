@@ -19,6 +19,7 @@ from headstart.data.inputs import raw_inputs
 from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
 from headstart.data.picture_sources import as_scale, settle_scale, too_dark
+from headstart.data.pictures import USUAL_SCALES
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
 from headstart.data.schema import Modality, Schema
@@ -147,7 +148,19 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
         }
         raw = combine(raw, extras, tables)
     raw.reading = {**raw.reading, **settle_scale(raw.source, options.scale)}
+    _check_darkness(raw, given=options.scale is not None)
     return assemble(raw, options.task, options.bad_samples, not options.one_class)
+
+
+def _check_darkness(raw: Raw, given: bool) -> None:
+    """Refuse a part that is on a smaller scale than the training data; of a scale that was `given`, say so only."""
+    if "scale" not in raw.reading:
+        return
+    dark = too_dark(raw.source, as_scale(raw.reading["scale"]))
+    if dark and given:
+        raw.notes.warn("scale", f"{dark} If they are on another scale, bring them to that one.")
+    elif dark:
+        raise DataError(f"The parts of the data are on different scales. {dark}", "Bring all parts to one scale.")
 
 
 def _as_read(raw: Raw, options: LoadOptions) -> LoadOptions:
@@ -259,7 +272,10 @@ def load_inputs(
 def check_scale(data: Dataset, reading: Mapping[str, str]) -> None:
     """Refuse pictures of floating point that were read on another scale than a model's `reading` says."""
     known, have = reading.get("scale"), data.schema.reading.get("scale")
-    if known is not None and have is not None and known != have:
+    if known is None or have is None or known == have:
+        return
+    # What was read on one of the usual scales lies from 0 to 1, whichever it was.
+    if not all(as_scale(one) in USUAL_SCALES for one in (known, have)):
         raise DataError(
             f"The values of {data.name} were read on the scale {have}; those that the model learned from, on {known}.",
             f"Read them on the same: load_data(..., scale={known!r}).",
@@ -368,11 +384,13 @@ def _with_named(options: LoadOptions, named: Mapping[str, Any]) -> LoadOptions:
         if isinstance(value := getattr(options, field), int) and not isinstance(value, bool):
             steps: dict[str, Any] = {field: str(value)}
             options = replace(options, **steps)
-    if isinstance(given := options.scale, str):
+    if (given := options.scale) is not None:
         try:
             options = replace(options, scale=as_scale(given))
-        except ValueError:
-            raise ConfigError(f"scale cannot be {given!r}.", "Give two numbers, such as 0,255.") from None
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"scale cannot be {given!r}.", "Give the values of black and white, such as 0,255."
+            ) from None
     if len(options.text) > 2:
         raise ConfigError(f"text names {len(options.text)} columns.", "Name one, or two for pairs.")
     if options.label and options.labels:

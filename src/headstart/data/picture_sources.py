@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -12,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from headstart.data.facts import Facts, facts_of_array, scan, scan_files
-from headstart.data.pictures import BadPicture, Scale, as_picture, decode, on_scale, scale_for
+from headstart.data.pictures import DARK, BadPicture, Scale, as_picture, decode, on_scale, scale_for
 from headstart.data.source import ConcatSource, RowsSource, Source
 
-DARK = 0.02
-"""Share of a scale that pictures which are on it go beyond."""
+FIRST = 20
+"""Cells of a column on disk that tell whether it holds arrays of floating point."""
 
 
 class PictureSource(Source):
@@ -116,8 +118,7 @@ class CellSource(PictureSource):
         cells = (self.cells[row] for row in range(len(self)))
         if not isinstance(self.cells, list | tuple | np.ndarray):
             # The cells of a column on disk are of one kind; stored files need not all be read to see that.
-            first = next((cell for cell in cells if cell is not None), None)
-            if isinstance(first, dict | bytes | str) or cell_range(first) is None:
+            if not any(map(_may_float, itertools.islice(cells, FIRST))):
                 return None
             cells = (self.cells[row] for row in range(len(self)))
         return whole_range(map(cell_range, cells))
@@ -145,7 +146,7 @@ def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str
     scale = given
     if scale is None:
         found = next((span for leaf in leaves if (span := leaf.float_range) is not None), None)
-        scale = None if found is None else scale_for(*found)
+        scale = None if found is None else scale_for(*found, darkest=DARK)
     if scale is None or not leaves:
         return {}
     for leaf in leaves:
@@ -157,13 +158,13 @@ def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str
 
 
 def too_dark(source: Source, scale: Scale) -> str:
-    """What to say where all arrays of floating point together take a sliver of the scale they are on; "" elsewhere."""
-    ranges = [leaf.float_range for leaf in _leaves(source) if isinstance(leaf, PictureSource)]
-    span = whole_range(ranges)
-    if span is None or span[1] - scale[0] > DARK * (scale[1] - scale[0]):
-        return ""
-    reach = f"Values reach from {span[0]:g} to {span[1]:g}"
-    return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: all is nearly black."
+    """What to say where the arrays of a part take a sliver of the scale they are on; "" elsewhere."""
+    for leaf in _leaves(source):
+        span = leaf.float_range if isinstance(leaf, PictureSource) else None
+        if span is not None and span[1] - scale[0] <= DARK * (scale[1] - scale[0]):
+            reach = f"The values of {len(leaf):,} pictures reach from {span[0]:g} to {span[1]:g}"
+            return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: they are nearly black."
+    return ""
 
 
 def _leaves(source: Source) -> list[Source]:
@@ -181,10 +182,17 @@ def scale_text(scale: Scale) -> str:
     return ",".join(repr(float(value)) for value in scale)
 
 
-def as_scale(text: str) -> Scale:
-    """The reverse of `scale_text`; `ValueError` where it is none."""
-    low, high = (float(value) for value in text.split(","))
+def as_scale(given: str | Sequence[float]) -> Scale:
+    """The reverse of `scale_text`, and two numbers as they are; `ValueError` or `TypeError` where it is no scale."""
+    low, high = (float(value) for value in (given.split(",") if isinstance(given, str) else given))
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"no scale: {low}, {high}")
     return low, high
+
+
+def _may_float(cell: Any) -> bool:
+    """Whether a column with such a cell holds arrays of floating point; one that is bad says nothing."""
+    return not isinstance(cell, dict | bytes | str) and cell_range(cell) is not None
 
 
 def whole_range(ranges: Iterable[Scale | None]) -> Scale | None:

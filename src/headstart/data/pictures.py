@@ -4,13 +4,11 @@ The rules, by what Pillow calls the mode of the picture:
 
 * 1-bit and 8-bit greyscale stay one channel; palette, CMYK, YCbCr, Lab and HSV become RGB.
 * Transparency (alpha channel or transparent colour) is composited over white.
-* 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit
-values
+* 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit values
   where they fit into 16 bits, else their own range (minimum to maximum) becomes 0 to 255.
 * Floating point stays float32, on the scale 0 to 1: see `unit_range`. Arrays of floating point that are given together
   have one scale, which is kept with the model: `headstart.data.picture_sources.settle_scale`.
-* The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is
-read.
+* The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is read.
 """
 
 from __future__ import annotations
@@ -60,6 +58,12 @@ _TO_RGB = frozenset({"P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
 
 Scale = tuple[float, float]
 """What values of floating point become 0 and 1."""
+
+USUAL_SCALES: tuple[Scale, ...] = ((0.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
+"""Scales on which pictures are kept, the smallest first."""
+
+DARK = 0.02
+"""Share of a scale that pictures which are on it go beyond."""
 
 _OFF = 10
 """Values so many times the width of a scale outside of it are on another scale."""
@@ -181,14 +185,18 @@ def unit_range(array: np.ndarray) -> np.ndarray:
     return on_scale(array, scale_for(float(array.min()), float(array.max())))
 
 
-def scale_for(low: float, high: float) -> Scale:
+def scale_for(low: float, high: float, darkest: float = 0.0) -> Scale:
     """The scale of values from `low` to `high`: 0..1, 0..255 or 0..65535 where they lie within, else their own range.
 
-    >>> scale_for(0.0, 200.0), scale_for(-2.0, 3.0)
-    ((0.0, 255.0), (-2.0, 3.0))
+    Values above 1 that reach no further than the share `darkest` of such a scale are not on it.
+
+    >>> scale_for(0.0, 200.0), scale_for(-2.0, 3.0), scale_for(0.0, 3.0), scale_for(0.0, 3.0, darkest=0.02)
+    ((0.0, 255.0), (-2.0, 3.0), (0.0, 255.0), (0.0, 3.0))
     """
-    tops = [top for top in (1.0, 255.0, 65535.0) if high <= top]
-    return (0.0, tops[0]) if low >= 0 and tops else (low, high)
+    usual = next((scale for scale in USUAL_SCALES if high <= scale[1]), None)
+    if usual is None or low < 0 or 1 < high <= darkest * usual[1]:
+        return low, high
+    return usual
 
 
 def on_scale(array: np.ndarray, scale: Scale) -> np.ndarray:

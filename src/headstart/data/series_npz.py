@@ -31,6 +31,12 @@ def read_npz(path: Path, labelled: bool = True) -> Raw:
     """
     arrays = _load(path)
     parts = {part: raw for part, ends in _PARTS.items() if (raw := _part(arrays, ends, path, labelled)) is not None}
+    channels = [f"{part} has {len(found.inputs)}" for part, found in parts.items()]
+    if len({len(found.inputs) for found in parts.values()}) > 1:
+        raise DataError(
+            f"{path}: the parts have different numbers of channels: {', '.join(channels)}.",
+            "Give all parts the same channels; write NaN where one was not recorded.",
+        )
     if "train" in parts:
         train = parts.pop("train")
         return _named(combine(train, parts) if parts else train, path)

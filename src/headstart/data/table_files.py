@@ -36,6 +36,8 @@ def open_table(path: Path) -> ArrowTable:
     """
     import datasets
 
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.", "Check the path.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty.", "Give a table with a header line and rows.")
     if path.suffix.lower() != ".parquet":

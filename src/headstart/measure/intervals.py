@@ -204,9 +204,12 @@ def _lowered(counts: Array, level: float) -> float:
 def _worth_at_ends(counts: Array) -> float:
     """Samples that a mean over C classes is worth whose shares are all p, whatever p is: C^2 / sum(1 / n_c).
 
-    The mean has the variance p (1 - p) sum(1 / n_c) / C^2. Balanced classes are worth all their samples.
+    The mean has the variance p (1 - p) sum(1 / n_c) / C^2. Balanced classes are worth all their samples;
+    without any sample nothing is known.
     """
     present = counts[counts > 0].astype(float)
+    if not len(present):
+        return 0.0
     return float(len(present) ** 2 / (1 / present).sum())
 
 

@@ -44,7 +44,8 @@ def open_transformers(reference: Reference, wanted: Wanted) -> TracedBackbone:
         notes.append(f"Pictures enter at {size} px; the network was trained at {size_of} px.")
     if wanted.channels == 1:
         notes.append("Grey pictures are repeated to the network's three channels.")
-    as_is = given.get("do_normalize") is False
+    # Networks that take blue, green and red take them as they are, unless their file says otherwise.
+    as_is = not given.get("do_normalize", not given.get("do_flip_channel_order"))
     if not reference.scratch and not as_is and not given.get("image_mean"):
         notes.append("No preprocessing was saved with the network: ImageNet's mean and deviation are used.")
     if given.get("do_flip_channel_order") and not reference.scratch:

@@ -12,10 +12,12 @@ from headstart.data.schema import missing
 from headstart.features.probe import as_metric, as_outputs, sample_losses, score
 from headstart.features.screen import Screening, paired_gain
 from headstart.verbs.candidates import Arm, Candidate, train_candidate
-from headstart.verbs.evaluation import metrics_of
-from headstart.verbs.fallback import Fallback
+from headstart.verbs.evaluation import calibrated, metrics_of
+from headstart.verbs.fallback import Fallback, held_out_baselines
 from headstart.verbs.frozen import FrozenProbe, may_mirror
 from headstart.verbs.job import Job
+from headstart.verbs.mixture import Mixture, temperature_of
+from headstart.verbs.modalities import RawBaseline
 from headstart.verbs.planner import arms_of, train_within
 
 
@@ -68,8 +70,12 @@ def blends(job: Job) -> bool:
 
 
 def _perfect(job: Job, probe: FrozenProbe, labels: np.ndarray) -> bool:
-    """Whether the probe is right about every sample of validation: no candidate can be right about more."""
+    """Whether no candidate can do better: the probe is right about every sample of validation, and as sure as asked."""
     have = ~(np.isnan(probe.validation).any(1) | missing(labels))
+    if job.metric.needs_probabilities:
+        best = 1.0 if job.metric.higher_is_better else 0.0
+        if score(job.task, job.metric.name, labels[have], probe.validation[have]) != best:
+            return False
     outputs = as_outputs(job.task, probe.validation[have])
     if job.task.kind == "single-label":
         return bool((outputs.argmax(1) == labels[have]).all())
@@ -102,6 +108,8 @@ def choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[st
     rival = probe.start.halves if job.few and probe.start.halves is not None else probe.logits
     have = ~(np.isnan(rival).any(1) | np.isnan(tuned.logits).any(1))
     y, first, second = labels[have], rival[have], tuned.logits[have]
+    if job.metric.needs_probabilities:  # they are compared as they would be handed back
+        first, second = (z / temperature_of(job.task, y, z) for z in (first, second))
     gain, error = paired_gain(job.task, y, first, second, job.metric.name)
     less = float((sample_losses(job.task, y, first) - sample_losses(job.task, y, second)).mean())
     scores = (score(job.task, job.metric.name, y, z) for z in (first, second))
@@ -123,12 +131,36 @@ def choose(job: Job, choices: list[Choice], labels: np.ndarray, reasons: list[st
     return winner
 
 
+def comparable(
+    job: Job,
+    chosen: Choice,
+    fallback: Fallback | None,
+    mixture: Mixture,
+    raw: RawBaseline,
+    last: FrozenProbe,
+    labels: np.ndarray,
+) -> float | None:
+    """The deciding metric, on held-out samples, of what is handed back, so that seeds can be compared by it.
+
+    Where data are few, one seed may have stopped at its probe, which five folds judge, and another have fine-tuned,
+    which two do: all are taken out of two. None where it is not defined.
+    """
+    two = job.options.strategy != "probe"
+    baselines = held_out_baselines(job, raw, last, labels, two)
+    logits = chosen.logits if fallback is None else baselines.get(fallback.name, fallback.logits)
+    if fallback is None and two and chosen.candidate is None and chosen.start.halves is not None:
+        logits = chosen.start.halves
+    outputs = mixture.outputs(job.task, logits, baselines["raw_features"])
+    value: float | None = metrics_of(job.task, labels, outputs)[job.metric.name]["value"]
+    return value
+
+
 def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[str, Any]:
     """A row of what was tried; where data are few, the probe is shown out of the same two folds as the others."""
     start = choice.start
     halves = job.few and job.options.strategy != "probe" and choice.candidate is None
     logits = start.halves if halves and start.halves is not None else choice.logits
-    metrics = metrics_of(job.task, labels, as_outputs(job.task, logits))
+    metrics = metrics_of(job.task, labels, calibrated(job.task, logits, _temperature(job, logits, labels)))
     name = "probe" if choice.candidate is None else choice.name
     return {
         "name": choice.name,
@@ -138,6 +170,11 @@ def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[s
         "chosen": chosen,
         "why": choice.why,
     }
+
+
+def _temperature(job: Job, logits: np.ndarray, labels: np.ndarray) -> float:
+    have = ~(np.isnan(logits).any(1) | missing(labels))
+    return temperature_of(job.task, labels[have], logits[have])
 
 
 def _place(job: Job, start: FrozenProbe) -> str:
@@ -151,7 +188,8 @@ def row_of_baseline(job: Job, fallback: Fallback, labels: np.ndarray, seconds: M
     """The row of the baseline that is handed back; `seconds` are those of the steps."""
     step = {"linear_probe": "probe", "scratch": "scratch"}.get(fallback.name, "raw")
     have = ~(np.isnan(fallback.logits).any(1) | missing(labels))
-    metrics = metrics_of(job.task, labels[have], as_outputs(job.task, fallback.logits[have]))
+    logits = fallback.logits[have]
+    metrics = metrics_of(job.task, labels[have], calibrated(job.task, logits, _temperature(job, logits, labels[have])))
     return {
         "name": fallback.name,
         "detail": {"linear_probe": "without fine-tuning", "scratch": "from random weights"}.get(

@@ -204,6 +204,8 @@ def _rate(job: Job, backbone: Backbone, x: State, batch: int, train: bool, dtype
             out = backbone.pool(backbone.run(x))
             if train:
                 out.sum().backward()
+        if job.device.type == "cuda":
+            torch.cuda.synchronize()  # what is only queued has not been done
         if start is None:
             start = time.monotonic()  # the first pass warms up
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart.core.errors import DataError
+from headstart.core.progress import progress
 from headstart.data import Dataset, LoadOptions, is_table, load_data
 from headstart.data.objects import as_table
 from headstart.data.schema import MISSING, Task, missing
@@ -45,7 +47,12 @@ def evaluate(run_or_bundle: str | Path, data: Any, device: str = "auto", **optio
     task = bundle.tasks[0]
     if "task" not in options and not isinstance(data, Dataset) and len(bundle.tasks) == 1:
         options["task"] = task.kind
-    loaded = data if isinstance(data, Dataset) else load_data(data, _as_trained(bundle, data, options))
+    loaded = data
+    if not isinstance(loaded, Dataset):
+        loaded = load_data(data, _as_trained(bundle, data, options))
+        for note in loaded.notes.items:
+            if note.level == "warning":
+                progress().say(note.text)
     check_fit(bundle, loaded)
     part = loaded.given_parts.get("test")
     if part is not None and len(part):
@@ -112,9 +119,10 @@ def _several_labels(bundle: Bundle, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _columns_of(data: Any) -> list[str]:
-    path = Path(data).expanduser() if isinstance(data, str | Path) else None
-    if path is not None:
-        return open_table(path).names if path.is_file() else []
+    if isinstance(data, str | Path):
+        # Unlike pathlib's, this says no where the disk lets nobody look; reading the data then says why.
+        path = os.path.expanduser(data)
+        return open_table(Path(path)).names if os.path.isfile(path) else []
     table = as_table(data)
     return [] if table is None else table.names
 

@@ -27,7 +27,7 @@ from headstart.models.backbone import Backbone
 from headstart.store.atomic import write_json
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.candidates import load_candidate
-from headstart.verbs.choosing import blends, choose, make_choices, row_of, row_of_baseline
+from headstart.verbs.choosing import blends, choose, comparable, make_choices, row_of, row_of_baseline
 from headstart.verbs.estimate import announce
 from headstart.verbs.fallback import fall_back, held_out_baselines
 from headstart.verbs.frozen import run_probes, run_raw, run_screening
@@ -37,7 +37,7 @@ from headstart.verbs.model_choice import with_chosen_model
 from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
-from headstart.verbs.running import absolute, interruptible, named_paths, tidy
+from headstart.verbs.running import absolute, as_module, interruptible, named_paths, tidy
 from headstart.verbs.scratch import run_scratch
 from headstart.verbs.start import build_model
 from headstart.verbs.tasks import fit_tasks
@@ -71,16 +71,8 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     KeyboardInterrupt
         After Ctrl-C; `resume` continues.
     """
-    module = model if isinstance(model, Backbone) else None
-    if isinstance(model, str):
-        options["model"] = model
-    elif module is not None:
-        options["model"] = "module"
-    elif model is not None:
-        raise ConfigError(
-            f"model is a {type(model).__name__}, not a reference or a Backbone.",
-            "Make one of your module: headstart.models.from_module(module, stages, InputSpec(...)).",
-        )
+    module = as_module(model)
+    options |= {} if model is None else {"model": model if module is None else "module"}
     checked = make_options(options)
     method = get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
     several = named_sources(data)
@@ -264,6 +256,7 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
         fallback=fallback,
         scratch=scratch,
         curve=curve,
+        held_out=comparable(job, chosen, fallback, mixture, raw, probes["last"], labels),
         probes=probes,
         raw=raw,
         screening=screening,

@@ -134,7 +134,7 @@ def _judged(
 
 
 def _over_probe(metric: str, gap: Gap, who: str, p: float | None) -> dict[str, Any] | None:
-    """The gap to the linear probe, in numbers and words; None where it is not defined, or where there is none at all."""
+    """The gap to the linear probe, in numbers and words; None where it is not defined, or where there is none."""
     if None in gap.values() or not any(gap.values()):
         return None
     low, high = gap["low"], gap["high"]

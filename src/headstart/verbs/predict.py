@@ -59,6 +59,9 @@ def predict(
     """
     bundle = load_predictor(Path(run_or_bundle))
     data = load_inputs(inputs, bundle.modality, bundle.columns, bundle.reading)
+    for note in data.notes.items:
+        if note.topic == "scale":
+            progress().say(note.text)
     bad = _unreadable(data)
     found = outputs_by_task(bundle, data, device, test_time)
     said = {task.name: _answers(task, found[task.name], top) for task in bundle.tasks}

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from headstart.core.errors import HeadstartError
+from headstart.core.errors import ConfigError, HeadstartError
 from headstart.data.load import named_sources
+from headstart.models.backbone import Backbone
 from headstart.store.runfolder import RunFolder
 from headstart.verbs.run import Interrupted
 
@@ -18,6 +19,24 @@ from headstart.verbs.run import Interrupted
 def absolute(data: str | Path) -> str:
     """A path that means the same from every folder, so that a run can be resumed from anywhere; samples as they are."""
     return str(data) if str(data).startswith("sample:") else str(Path(os.path.expanduser(data)).absolute())
+
+
+def as_module(model: Any) -> Backbone | None:
+    """A network that was given as an object; None for a reference, or nothing.
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    if model is None or isinstance(model, str):
+        return None
+    if not isinstance(model, Backbone):
+        raise ConfigError(
+            f"model is a {type(model).__name__}, not a reference or a Backbone.",
+            "Make one of your module: headstart.models.from_module(module, stages, InputSpec(...)).",
+        )
+    return model
 
 
 def named_paths(data: Any) -> list[str] | None:

@@ -98,7 +98,7 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
     """Copy the best run and write the report; as in every run, report.json comes last."""
     reports = [run.data for run in runs]
     metric = find_metric(reports[0]["task"]["kind"], reports[0]["metric"])
-    best = _best(metric, [_judged(r) for r in reports])
+    best = _best(metric, [r["held_out"] for r in reports])
     hand_back(runs[best].path, folder.path)
     cost = reports[best]["cost"]
     parts = {name: round(sum(r["cost"]["parts"].get(name, 0.0) for r in reports), 2) for name in cost["parts"]}
@@ -117,12 +117,6 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
     folder.write_report(everything)
     folder.clear_checkpoints()
     report(folder.path)
-
-
-def _judged(report: dict[str, Any]) -> float | None:
-    """What a seed's model reached on held-out samples, in the protocol in which all candidates are compared."""
-    value: float | None = next(row for row in report["tried"] if row["chosen"])["validation"]["value"]
-    return value
 
 
 def _best(metric: Metric, values: list[float | None]) -> int:

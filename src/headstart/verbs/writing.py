@@ -18,7 +18,7 @@ from headstart.core.memory import peak_memory_mb
 from headstart.core.progress import progress
 from headstart.features.curve import learning_curve
 from headstart.features.probe import as_metric
-from headstart.features.screen import Screening
+from headstart.features.screen import Row, Screening
 from headstart.features.solved import remembered
 from headstart.measure import find_metric
 from headstart.models.bundle import Bundle, save_bundle
@@ -69,6 +69,8 @@ class Result:
         The baseline that is handed back instead of the network, and the network from random weights; or None.
     curve
         The learning curve of fine-tuning, where it was asked for.
+    held_out
+        The deciding metric of what is handed back, by the protocol that all seeds share.
     """
 
     network: Model
@@ -82,6 +84,7 @@ class Result:
     fallback: Fallback | None
     scratch: Scratch | None
     curve: dict[str, Any] | None
+    held_out: float | None
     probes: dict[str, FrozenProbe]
     raw: RawBaseline
     screening: Screening
@@ -165,6 +168,10 @@ def _report(
             baselines.setdefault(name, {})[part] = metrics_of(task, j.labels, out, job.options.seed)
     raw = job.modality.raw_words
     ours, subject = (final.outputs, "the model") if final.network is None else (final.network, "the network")
+
+    def screened(row: Row) -> dict[str, Any]:
+        return {**row.as_json(), "score": as_metric(task, job.metric.name, row.score), "std": row.error}
+
     guard = verdict(job.metric, final.labels, ours, final.baselines, final.part, raw, job.pretrained, subject)
     return {
         "schema": 1,
@@ -188,6 +195,7 @@ def _report(
         if not result.mixture.weight
         else {"weight": result.mixture.weight, "with": job.modality.raw_name(task)},
         "metric": job.metric.name,
+        "held_out": result.held_out,
         "metrics": metrics,
         "per_class": per_class(task, final.labels, final.outputs),
         "confusion": None
@@ -202,11 +210,8 @@ def _report(
         "screen": {
             "metric": job.metric.name,
             "samples": len(job.screened),
-            "chosen": result.screening.chosen.as_json(),
-            "rows": [
-                {**r.as_json(), "score": as_metric(task, job.metric.name, r.score), "std": r.error}
-                for r in result.screening.rows
-            ],
+            "chosen": screened(result.screening.chosen),
+            "rows": [screened(row) for row in result.screening.rows],
         },
         "cost": _cost(job, result, model, seconds),
         "seeds": [job.options.seed],
@@ -286,7 +291,10 @@ def about_model(job: Job, model: Model) -> dict[str, Any]:
 def _calibration(job: Job, result: Result, final: Judged) -> dict[str, Any] | None:
     if job.task.kind == "regression":
         return None
-    plain = calibrated(job.task, final.logits, 1.0)
+    # The logits of a network from random weights come divided by a temperature of their own.
+    own = result.scratch if result.fallback is not None and result.fallback.name == "scratch" else None
+    already = 1.0 if own is None else own.temperature
+    plain = calibrated(job.task, final.logits * already, 1.0)
 
     def error(values: np.ndarray) -> float | None:
         if job.task.kind != "single-label":
@@ -295,7 +303,7 @@ def _calibration(job: Job, result: Result, final: Judged) -> dict[str, Any] | No
         return found if np.isfinite(found) else None
 
     return {
-        "temperature": result.mixture.temperature,
+        "temperature": result.mixture.temperature * already,
         "before": {"ece": error(plain)},
         "after": {"ece": error(final.outputs)},
         "bins": reliability(job.task, final.labels, final.outputs),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -270,6 +271,22 @@ class TestChoice:
         assert "Adaptation was refused.</strong> No adaptation is handed back" in page
 
 
+def test_labels_of_the_part_that_is_not_adapted_to(source: hs.Dataset, tmp_path: Path) -> None:
+    """They judge that part; of the rest nothing is known, and that is no number."""
+    x, y = far_digits()
+    for name, rows, labels in (("train", slice(0, 90), [""] * 90), ("test", slice(90, 150), y[90:])):
+        pictures = as_folder(tmp_path / name, x[rows], np.zeros(len(labels), int))
+        files = sorted(str(p) for p in pictures.rglob("*.png"))
+        pd.DataFrame({"picture": files, "label": labels}).to_csv(tmp_path / f"{name}.csv", index=False)
+    target = hs.load_data(tmp_path / "train.csv", test=tmp_path / "test.csv", task="single-label")
+    options = {"method": "coral,sa,dann", "out": tmp_path / "run"}
+    found = hs.adapt(source, target, **{**DEEP, **options, "epochs": 1})
+    a = found.data["adaptation"]
+    assert all(row["unseen"]["value"] is not None for row in a["attempts"])
+    assert all(row["oracle"]["value"] is None for row in a["attempts"])
+    assert (found.path / "report.html").exists()
+
+
 class TestBadInput:
     def refused(self, *data: Any, **options: Any) -> str:
         with pytest.raises(HeadstartError) as error:
@@ -294,6 +311,15 @@ class TestBadInput:
 
     def test_nothing(self, source: hs.Dataset) -> None:
         assert "empty" in self.refused(source, [])
+
+    def test_no_such_table(self, source: hs.Dataset) -> None:
+        assert "There is no file nowhere.csv" in self.refused(source, "nowhere.csv")
+        x = list(digits(1)[0])
+        assert "There is no file labels.csv" in self.refused(source, x, method="coral", target_labels="labels.csv")
+
+    def test_a_module_without_stages(self, source: hs.Dataset) -> None:
+        with pytest.raises(HeadstartError, match="model is a Linear, not a reference or a Backbone"):
+            hs.adapt(source, list(digits(1)[0]), out="bad", model=torch.nn.Linear(2, 2))
 
     def test_regression(self) -> None:
         x, y = digits(0)

@@ -59,7 +59,7 @@ def adaptation_headline(run: RunFolder) -> dict[str, Any]:
         shown_gap = f"{100 * gap.value:+.1f} points"
         if gap.low is not None and gap.high is not None:
             shown_gap += f", 95% interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
-        verdict = {"title": title, "tone": tone, "text": text, "gap": shown_gap}
+        verdict = {"title": title, "tone": tone, "text": text, "beside": "", "gap": shown_gap}
     facts = [
         ("Method", method),
         ("Network", report.model.reference),

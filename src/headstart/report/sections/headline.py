@@ -25,11 +25,18 @@ from headstart.report.words import (
 def headline(run: RunFolder) -> dict[str, Any]:
     """Values for the head of the page; every one may be None where the run has not come so far."""
     report = run.report
+    score = _score(report)
+    undefined = {}
+    if score is None and report.part is not None:
+        title = metric_words(report.deciding).title
+        text = f"It is not defined on the {report.part} part, which lacks a class, or labels that differ."
+        undefined = {"unscored": {"title": f"{title}: no value", "text": text}}
     return {
         "name": report.name or run.path.name,
         "sentence": _sentence(report),
         "status": STATUSES.get(report.status, UNFINISHED),
-        "score": _score(report),
+        "score": score,
+        **undefined,
         "verdict": _verdict(report),
         "instead": "A baseline took the network's place.",
         "fallback": report.fallback.text if report.fallback else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +102,7 @@ def open_pair(
             "Use `headstart fit` on the target with --model run:SOURCE.",
         )
     inputs = read_target(job, target)
+    job.notes.extend(inputs.notes, of="target")
     return with_target(job, target, inputs)
 
 
@@ -242,7 +244,7 @@ def columns_of(known: Sequence[str], target: Any) -> Sequence[str]:
 
 
 def _names(target: Any) -> list[str]:
-    table = open_table(Path(target).expanduser()) if isinstance(target, str | Path) else as_table(target)
+    table = open_table(Path(os.path.expanduser(target))) if isinstance(target, str | Path) else as_table(target)
     return [] if table is None else table.names
 
 

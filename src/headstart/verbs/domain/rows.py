@@ -86,9 +86,10 @@ def row(pair: Pair, outcome: Outcome, attempt: Attempt) -> dict[str, Any]:
     return row
 
 
-def _right(said: np.ndarray, labels: np.ndarray) -> float:
+def _right(said: np.ndarray, labels: np.ndarray) -> float | None:
+    """Accuracy; None where nothing has a label."""
     have = labels >= 0
-    return float((said[have] == labels[have]).mean())
+    return float((said[have] == labels[have]).mean()) if have.any() else None
 
 
 def agreement(pair: Pair, outcome: Outcome) -> dict[str, float | None] | None:
@@ -99,6 +100,8 @@ def agreement(pair: Pair, outcome: Outcome) -> dict[str, float | None] | None:
 
     labels = pair.oracle.labels[TARGET]
     truth = [_right(a.target.logits.argmax(1), labels) for a in outcome.attempts]
+    if None in truth:
+        return None  # only the part that is not adapted to has labels
     found: dict[str, float | None] = {}
     for name in validators(pair.model is None):
         values = [outcome.scores[a.name][name] for a in outcome.attempts]
@@ -165,7 +168,7 @@ def verdict(pair: Pair, outcome: Outcome, out: dict[str, np.ndarray]) -> dict[st
     part = TARGET if unseen is None or missing(unseen).all() else UNSEEN
     labels = pair.oracle.labels[part]
     floors = {a.name: _logits(pair, outcome, a, part) for a in outcome.attempts if a.name in FLOORS}
-    best = max(floors, key=lambda name: _right(floors[name].argmax(1), labels))
+    best = max(floors, key=lambda name: _right(floors[name].argmax(1), labels) or 0.0)
     metric = find_metric("single-label", "accuracy")
     difference = paired_difference(metric, labels, out[part], calibrated(pair.job.task, floors[best], 1.0))
     low, high = difference.low, difference.high
