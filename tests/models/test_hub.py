@@ -292,6 +292,6 @@ def test_weights_of_half_as_many_bits_and_channels_in_another_order(tmp_path: Pa
         a, b = (n.pool(n.run(n.begin({"x": v}))) for n, v in ((bgr, x), (plain, same)))
     torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     # As the classes of such networks write it: they take the values as they are unless told otherwise.
-    for about, mean in (({"do_flip_channel_order": True}, 0.0), ({**about, "do_normalize": True}, 0.485)):
-        (tmp_path / "bgr" / "preprocessor_config.json").write_text(json.dumps(about))
+    for said, mean in (({"do_flip_channel_order": True}, 0.0), ({**about, "do_normalize": True}, 0.485)):
+        (tmp_path / "bgr" / "preprocessor_config.json").write_text(json.dumps(said))
         assert open_model(f"hf:{tmp_path / 'bgr'}", Wanted(size=64)).input_spec.mean[0] == mean
