@@ -13,6 +13,7 @@ import pytest
 
 import headstart as hs
 from headstart.features import solved
+from headstart.verbs import doubts
 from headstart.verbs.check import check
 
 TINY = {"model": "scratch:timm:test_resnet", "image_size": 32}
@@ -105,8 +106,9 @@ def test_what_was_examined_once_is_read_again(
     def never(*_: Any) -> Any:
         raise AssertionError("examined again")
 
-    for name in ("discriminate", "distances_to_neighbours", "suspicious_labels"):
+    for name in ("discriminate", "distances_to_neighbours"):
         monkeypatch.setattr(sys.modules[check.__module__], name, never)
+    monkeypatch.setattr(doubts, "suspicious_labels", never)
     assert check(data, **TINY) == first
     with pytest.raises(AssertionError, match="examined again"):
         check(hs.load_data((x, y), test=(255 - x[:23], y[:23])), **TINY)
@@ -143,8 +145,96 @@ def test_numbers_as_labels_and_series(tmp_path: Path, shapes: ModuleType) -> Non
     x, kinds = shapes.arrays(30)
     y = (kinds == "disc") + np.random.default_rng(0).normal(size=len(x)) * 0.1
     found = check(hs.load_data((x, y), task="regression"), **TINY)
-    assert "labels" not in topics(found)
-    assert found["suspicious"] == []
+    assert "only 50 labelled training samples" in one(found, "labels")["text"]
+    assert len(found["suspicious"]) == 50
+
+
+def test_numbers_far_from_what_is_predicted_are_doubtful(digits: Any) -> None:
+    """How much ink a digit takes, ten of them typed with the decimal point in the wrong place."""
+    x, _ = digits
+    ink = x.reshape(len(x), -1).mean(1)
+    wrong = np.random.default_rng(2).permutation(len(x))[:10]
+    y = ink.copy()
+    y[wrong] *= 10
+    data = hs.load_data((x, y), task="regression")
+    found = check(data, model="sample:efficientnet_lite0", image_size=64)
+    planted = {data.ids[i] for i in wrong} & set(found["suspicious"])
+    assert set(found["suspicious"][: len(planted)]) == planted
+    doubtful = one(found, "labels")
+    assert planted <= set(doubtful["samples"])
+    assert "values" in doubtful["text"]
+
+
+def test_one_of_several_labels_that_is_wrong_is_doubtful(digits: Any) -> None:
+    """Of each digit whether it is even, and whether it is above four; of forty the first is turned round."""
+    x, digit = digits
+    sets = np.stack([digit % 2 == 0, digit > 4], 1).astype(int)
+    wrong = np.random.default_rng(3).permutation(len(x))[:40]
+    sets[wrong, 0] = 1 - sets[wrong, 0]
+    data = hs.load_data((x, sets))
+    found = check(data, model="sample:efficientnet_lite0", image_size=64)
+    planted = {data.ids[i] for i in wrong} & set(found["suspicious"])
+    doubted = set(found["suspicious"][: 3 * len(planted)])
+    assert len(planted & doubted) >= 0.9 * len(planted)
+    assert one(found, "labels")["count"] > 0.5 * len(planted)
+
+
+def test_copies_within_the_data_are_named_in_pairs(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(40, shapes.KINDS)
+    doubled = hs.load_data((np.concatenate([x, x[:20]]), np.concatenate([y, y[:20]])))
+    found = check(doubled, **TINY)
+    copies = one(found, "copies")
+    assert (copies["level"], copies["count"]) == ("worth a look", 20)
+    assert f"{doubled.ids[len(x)]} = {doubled.ids[0]}" in copies["samples"]
+    assert found["measured"]["copies"] == {"exact": 20, "all": 20, "of": len(x) + 20}
+    assert "copies" not in topics(check(hs.load_data((x, y)), **TINY))
+
+
+def test_labels_of_a_test_part_are_not_read(shapes: ModuleType) -> None:
+    """Copies within it that have other labels are no finding; those in training are, and named."""
+    x, y = shapes.arrays(40, shapes.KINDS)
+    test_x, test_y = shapes.arrays(20, shapes.KINDS, start=100)
+    x[1], test_x[1] = x[0], test_x[0]
+    y[:2] = shapes.KINDS[:2]
+    test_y[:2] = shapes.KINDS[:2]
+    data = hs.load_data((x, y), test=(test_x, test_y))
+    found = check(data, **TINY)
+    torn = next(f for f in found["findings"] if "copies with other labels" in f["text"])
+    assert set(torn["samples"]) == {data.ids[0], data.ids[1]}
+    assert "keep one sample" in torn["todo"]
+    assert check(hs.load_data((x, y), test=(test_x, np.roll(test_y, 3))), **TINY)["findings"] == found["findings"]
+
+
+def test_pictures_that_are_broken_alone_or_the_same_in_another_light(digits: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    x, y = digits
+    given = []
+    for part, rows in (("train", range(300)), ("test", range(300, 360))):
+        for i in rows:
+            place = tmp_path / part / str(y[i]) / f"{i:03d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(x[i].squeeze()).save(place)
+            given.append(place)
+    given[3].write_bytes(b"broken")
+    noise = np.random.default_rng(0).integers(0, 255, x[0].squeeze().shape).astype(np.uint8)
+    Image.fromarray(noise).save(given[7])
+    Image.fromarray((0.95 * x[20].squeeze()).astype(np.uint8)).save(given[330])
+    found = check(tmp_path, model="sample:efficientnet_lite0")
+    broken = next(f for f in found["findings"] if "cannot be read" in f["text"])
+    assert broken["count"] == 1
+    assert given[3].name in broken["samples"][0]
+    assert broken["todo"]
+    outliers = one(found, "outliers")["samples"]
+    assert given[7].name in outliers[0]
+    assert len(outliers) <= 5
+    near = next(f for f in found["findings"] if "in the network's eyes" in f["text"])
+    assert near["count"] == 1
+    assert given[330].name in near["samples"][0]
+    assert given[20].name in near["samples"][0]
+    small = one(found, "inputs")
+    assert small["samples"]
+    assert small["todo"]
 
 
 def test_a_person_reads_it_within_80_columns(shapes: ModuleType, tmp_path: Path, capsys: Any) -> None:

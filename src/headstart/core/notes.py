@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+MOST_NAMED = 200
+"""Samples that a note names."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One statement for the report: `level`, the `topic` it belongs to, and the text itself."""
+    """One statement for the report: `level`, the `topic` it belongs to, and the text itself.
+
+    `todo` says what to do about it, and `samples` names those it is about, where there are any.
+    """
 
     level: Literal["info", "warning"]
     topic: str
     text: str
+    todo: str = ""
+    samples: tuple[str, ...] = ()
 
 
 @dataclass
@@ -24,8 +33,8 @@ class Notes:
     def info(self, topic: str, text: str) -> None:
         self._add(Note("info", topic, text))
 
-    def warn(self, topic: str, text: str) -> None:
-        self._add(Note("warning", topic, text))
+    def warn(self, topic: str, text: str, todo: str = "", samples: Sequence[str] = ()) -> None:
+        self._add(Note("warning", topic, text, todo, tuple(samples[:MOST_NAMED])))
 
     def extend(self, other: Notes, of: str = "") -> None:
         """Take over notes; with `of`, each says of which data set it is."""
@@ -36,9 +45,10 @@ class Notes:
         if note not in self.items:
             self.items.append(note)
 
-    def as_json(self) -> list[dict[str, str]]:
-        return [asdict(note) for note in self.items]
+    def as_json(self) -> list[dict[str, Any]]:
+        """`level`, `topic` and `text` of each; `todo` and `samples` where there are any."""
+        return [{name: value for name, value in asdict(note).items() if value} for note in self.items]
 
     @classmethod
-    def from_json(cls, rows: list[dict[str, str]]) -> Notes:
-        return cls([Note(**row) for row in rows])  # type: ignore[arg-type]
+    def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> Notes:
+        return cls([Note(**{**row, "samples": tuple(row.get("samples", ()))}) for row in rows])

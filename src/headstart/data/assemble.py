@@ -58,7 +58,7 @@ def assemble(raw: Raw, task: TaskOption = "auto", bad_samples: str = "skip", var
         labels[found.name] = full
         if varied:
             check_variety(found, full[rows])
-    _note_unlabelled(tasks, labels, rows, notes)
+    _note_unlabelled(tasks, labels, rows, raw.ids, notes)
     content = Content(
         raw.source,
         raw.ids,
@@ -205,7 +205,12 @@ def _readable(raw: Raw, facts: Sequence[About], bad_samples: str) -> np.ndarray:
             raise DataError(text, "Repair or remove them, or let them be skipped (--bad-samples skip).")
         if len(bad) > limit or len(bad) == len(facts):
             raise DataError(text, f"At most {limit} would be skipped (a tenth). Repair or remove the others.")
-        raw.notes.warn(raw.source.many, text.removesuffix(".") + ". They are left out.")
+        raw.notes.warn(
+            raw.source.many,
+            text.removesuffix(".") + ". They are left out.",
+            "Repair them, or delete them.",
+            [raw.source.describe(row) for row in bad],
+        )
     return np.array([row for row, fact in enumerate(facts) if not fact.problem], dtype=np.int64)
 
 
@@ -228,13 +233,17 @@ def _understand(raw: Raw, name: str, values: Any, kind: TaskOption, rows: np.nda
     return task, full
 
 
-def _note_unlabelled(tasks: list[Task], labels: Mapping[str, np.ndarray], rows: np.ndarray, notes: Notes) -> None:
+def _note_unlabelled(
+    tasks: list[Task], labels: Mapping[str, np.ndarray], rows: np.ndarray, ids: Sequence[str], notes: Notes
+) -> None:
     for task in tasks:
-        count = int(missing(labels[task.name][rows]).sum())
-        if count:
+        without = rows[missing(labels[task.name][rows])]
+        if count := len(without):
             notes.warn(
                 "labels",
                 f"{count} of {len(rows)} rows have no label in {task.name!r}; training leaves them out.",
+                "Label them, the more the better.",
+                [ids[row] for row in without],
             )
 
 

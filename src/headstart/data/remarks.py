@@ -12,21 +12,34 @@ from headstart.data.duplicates import Copies
 from headstart.data.schema import Task, missing
 
 
-def note_copies(notes: Notes, copies: Copies, task: Task, labels: np.ndarray, ids: Sequence[str]) -> None:
-    """Note how many copies there are, and exact copies whose labels differ."""
+def note_copies(notes: Notes, copies: Copies) -> None:
+    """Note how many copies there are."""
     distinct, unlike = len(np.unique(copies.exact)), len(np.unique(copies.near))
-    if extra := len(ids) - distinct:
+    if extra := len(copies.exact) - distinct:
         notes.info("duplicates", f"{extra} samples are exact copies of others; copies stay on one side.")
     if near := distinct - unlike:
         notes.info("duplicates", f"{near} samples are near copies of others; copies stay on one side.")
-    known = np.flatnonzero(~missing(labels))
+
+
+def note_torn(
+    notes: Notes, copies: Copies, task: Task, labels: np.ndarray, rows: np.ndarray, ids: Sequence[str]
+) -> None:
+    """Note exact copies among `rows`, which are none of the test part, whose labels differ."""
+    if task.kind == "regression":
+        return
+    known = rows[~missing(labels[rows])]
     values = labels[known].reshape(len(known), -1)
     pairs = np.unique(np.column_stack([copies.exact[known], values]), axis=0)
     groups, counts = np.unique(pairs[:, 0], return_counts=True)
     torn = known[np.isin(copies.exact[known], groups[counts > 1])]
-    if len(torn) and task.kind != "regression":
-        names = listed([ids[i] for i in torn])
-        notes.warn("labels", f"{len(torn)} samples have exact copies with other labels: {names}.")
+    if len(torn):
+        names = [ids[i] for i in torn[np.argsort(copies.exact[torn], kind="stable")]]
+        notes.warn(
+            "labels",
+            f"{len(torn)} samples have exact copies with other labels: {listed(names)}.",
+            "At most one label of each can be right: keep one sample, with its right label.",
+            names,
+        )
 
 
 def note_classes(notes: Notes, task: Task, tables: Mapping[str, np.ndarray], folds: int) -> None:

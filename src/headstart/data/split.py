@@ -14,7 +14,7 @@ from headstart.core.words import listed
 from headstart.data.dataset import Dataset
 from headstart.data.duplicates import Copies, find_copies, join
 from headstart.data.holdout import Pool, as_folds, fold_numbers, hold_out
-from headstart.data.remarks import note_classes, note_copies
+from headstart.data.remarks import note_classes, note_copies, note_torn
 from headstart.data.schema import Task, missing
 from headstart.data.stratify import indicators, nested_order
 
@@ -167,8 +167,7 @@ class _Splitter:
 
     def split(self) -> Splits:
         options, given = self.options, self.dataset.given_parts
-        for task in self.tasks:
-            note_copies(self.notes, self.copies, task, self.labels[task.name], self.dataset.ids)
+        note_copies(self.notes, self.copies)
         test = self._given("test")
         validation = self._given("validation")
         pool = np.flatnonzero(self.labelled & self._outside("test", "validation"))
@@ -197,6 +196,9 @@ class _Splitter:
                 f"{used} labelled samples are fewer than {options.few}: folds decide, not a validation part.",
             )
         self._check_training(pool)
+        learned = pool if validation is None else np.union1d(pool, validation)
+        for task in self.tasks:
+            note_torn(self.notes, self.copies, task, self.labels[task.name], learned, self.dataset.ids)
         folds, halves = self._folds(pool, options.folds), self._folds(pool, 2)
         if not folds:  # a probe's strength and stage are chosen by folds of the training part, whatever judges it
             raise DataError(

@@ -20,6 +20,18 @@ UNEQUAL = 10.0
 """Ratio of the largest to the smallest class from which accuracy alone misleads."""
 
 
+FEW_NUMBERS = 100
+"""Labelled samples under which a regression is a matter of luck: R² of .5 on 100 has an interval .3 wide."""
+
+
+def examine_numbers(labels: np.ndarray) -> list[Finding]:
+    """Findings about the (n,) known numbers of the training part."""
+    if len(labels) >= FEW_NUMBERS:
+        return []
+    text = f"There are only {len(labels):,} labelled training samples to learn a number from."
+    return [finding("labels", "worth a look", text, f"Label more: {FEW_NUMBERS} at least.")]
+
+
 def examine_classes(counts: np.ndarray, names: Sequence[str], modality: str) -> list[Finding]:
     """Findings about the labelled training samples of each class.
 
