@@ -17,7 +17,7 @@ from headstart.train.loop import History, Score
 from headstart.verbs.candidates import Arm
 from headstart.verbs.choosing import Choice, _perfect, choose
 from headstart.verbs.options import duration, make_options
-from headstart.verbs.overfitting import overfitting
+from headstart.verbs.overfitting import overfitting, overfitting_of_folds
 from headstart.verbs.planner import _halving_cost, _ranked, _survivors
 
 THREE = Task("y", "single-label", ("a", "b", "c"))
@@ -201,6 +201,34 @@ def test_a_loss_that_rises_while_training_goes_on_is_said(
     validation: list[float], kept: int, weights: str, said: str
 ) -> None:
     assert said in overfitting(history(validation, [0.9, 0.6, 0.3, 0.1], kept, weights))
+
+
+def test_losses_that_rise_together_are_no_overfitting() -> None:
+    said = overfitting(history([0.9, 0.5, 2.0, 9.0], [0.9, 0.6, 3.0, 8.0], 1))
+    assert said.startswith("Training did not settle")
+    assert "the weights of epoch 2 were kept" in said
+
+
+def test_out_of_folds_the_mean_of_both_is_watched() -> None:
+    falling = [0.9, 0.6, 0.3, 0.1]
+    both = [history([0.9, 0.4, 0.7, 0.9], falling, 3), history([0.9, 0.6, 0.7, 0.7], falling, 3)]
+    said = overfitting_of_folds(both, 1, "raw")
+    assert "Overfitting: the loss out of folds was lowest in epoch 2 (0.500) and 0.800 after epoch 4" in said
+    assert "training on all samples was ended after epoch 2" in said
+    assert "with averaged weights" in overfitting_of_folds(both, 3, "average")
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["out of folds", "on a validation part"])
+def test_labels_by_chance_are_overfitted_and_it_is_said(given: bool, shapes: ModuleType, tmp_path: Path) -> None:
+    r = np.random.default_rng(0)
+    x, y = shapes.arrays(30)
+    held = shapes.arrays(15, start=100)[0], r.permutation(np.repeat(["box", "disc"], 15))
+    data = hs.load_data((x, r.permutation(y)), test=shapes.arrays(12, start=60), **({"valid": held} if given else {}))
+    options = {**shapes.QUICK, "strategy": "full", "lr": 0.003, "epochs": 40, "batch_size": 16, "augment": "none"}
+    options |= {"guard": "off", "precision": "float32", "engine": "torch", "examples": False}
+    run = hs.fit(data, **options, out=tmp_path / "run")
+    said = next(reason for reason in run.data["strategy"]["reasons"] if reason.startswith("Overfitting: "))
+    assert ("on validation" if given else "out of folds") in said
 
 
 def test_two_epochs_say_nothing() -> None:

@@ -39,7 +39,7 @@ from headstart.verbs.frozen import FrozenProbe
 from headstart.verbs.interpolation import HALF, interpolate, interpolates, settle_share, snapshot
 from headstart.verbs.job import Job
 from headstart.verbs.judging import Judge, judged_rarely, latest_of_the_best
-from headstart.verbs.overfitting import overfitting
+from headstart.verbs.overfitting import overfitting, overfitting_of_folds
 from headstart.verbs.prefix import with_kept_prefix
 from headstart.verbs.start import augmentation_of, build_model, chosen_options, probe_without, stage_sizes
 
@@ -284,15 +284,16 @@ def _two_folds(
     last = len(strategy.phases) - 1
     labels, halves = job.labels("train"), job.halves.numpy()
     held: dict[tuple[int, str], np.ndarray] = {}
+    histories = []
     for fold in range(FOLDS_OF_FEW):
-        _run(job, judged_rarely(strategy), start, mirror, strategy.name, fold, "held")
+        histories.append(_run(job, judged_rarely(strategy), start, mirror, strategy.name, fold, "held")[1])
         for path in (job.folder.checkpoints / f"{strategy.name}-fold{fold}-epochs").glob(f"{last}-*.safetensors"):
             _, number, of = path.stem.split("-")
             logits = held.setdefault((int(number), of), np.full((n, job.task.outputs), np.nan, dtype=np.float32))
             logits[halves == fold] = load_tree(path).numpy()
     judged = halves >= 0
     whole = {key: logits for key, logits in held.items() if not np.isnan(logits[judged]).any()}
-    epoch, kind = latest_of_the_best(job, labels[judged], {k: z[judged] for k, z in whole.items()})
+    epoch, kind, between = latest_of_the_best(job, labels[judged], {k: z[judged] for k, z in whole.items()})
     logits = whole[epoch, kind]
     final = replace(
         strategy.phases[last],
@@ -308,6 +309,7 @@ def _two_folds(
     )
     if not trial:
         progress().say(notes[-1])
+    notes += [why for why in (between, overfitting_of_folds(histories, epoch, kind)) if why]
     return logits, replace(strategy, phases=(*earlier, final)), HALF if kind == "half" else 1.0
 
 
