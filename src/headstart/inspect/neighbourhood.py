@@ -27,8 +27,8 @@ def distances_to_neighbours(x: Tensor, k: int = NEIGHBOURS, most: int = REFERENC
     Of more than `most` samples, an even selection of that many are the others: time grows with N, not with its square.
 
     Source: J. Kuan, J. Mueller, "Back to the basics: revisiting out-of-distribution detection baselines", 2022
-    (arXiv 2207.03061), where this is as good as any score of frozen features. Standardising them first would hide what is
-    far: among 2,000 digits, noise lies 15 robust deviations above the median by the features as they are, and 3 by
+    (arXiv 2207.03061), where this is as good as any score of frozen features. Standardising them first would hide what
+    is far: among 2,000 digits, noise lies 15 robust deviations above the median by the features as they are, and 3 by
     standardised ones.
     """
     z = F.normalize(x.float(), dim=1)
