@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 import headstart as hs
 from headstart.cli.rank import print_ranking
 from headstart.core.errors import HeadstartError
+from headstart.measure import find_metric
 from headstart.measure.agreement import kendall
 from headstart.measure.transferability import SCORES, logme
 from headstart.verbs.rank import rank
@@ -75,7 +76,28 @@ def test_numbers_as_labels_get_the_scores_that_are_defined_for_them(shapes: Modu
     values = [row["probe"]["value"] for row in found["models"]]
     assert values == sorted(values), "a lower error stands first"
     defined = {name for name, value in found["models"][0]["scores"].items() if value is not None}
-    assert defined == {"logme"}
+    assert defined == {"logme", "neighbours"}
+    assert all(row["scores"]["neighbours"] <= 1 for row in found["models"])
+    assert found["trust"] == {}, "the study had no numbers as labels"
+
+
+def test_scores_and_models_that_cannot_be_relied_on_are_warned_of() -> None:
+    module = importlib.import_module("headstart.verbs.rank")
+    job: Any = SimpleNamespace(metric=find_metric("single-label", "accuracy"), screened=range(100))
+
+    def row(name: str, value: float, logme: float) -> dict[str, Any]:
+        probe = {"value": value, "low": value - 0.05, "high": value + 0.05}
+        return {"model": name, "probe": probe, "last": probe, "scores": dict.fromkeys(["neighbours", *SCORES], logme)}
+
+    rows = [row("a", 0.9, 1.0), row("b", 0.88, 2.0), row("c", 0.6, 3.0)]
+    agreement = module._agreement(job, rows)
+    assert agreement["logme"]["tau"] == -1
+    assert agreement["last"]["tau"] == 1
+    against, near = module._warnings(job, rows, agreement)
+    assert "order the models against the probe: neighbours, logme" in against
+    assert "last" not in against
+    assert near.startswith("a and b are too near to tell apart on 100 samples")
+    assert module._agreement(job, rows[:2])["logme"] is None, "two have an order by chance"
 
 
 @pytest.mark.parametrize("kind", ["text", "sequence"])
@@ -151,13 +173,15 @@ def test_a_stored_study_stands_beside_the_scores(
     assert found["trust"] == {}
     print_ranking(found)
     assert "study" not in capsys.readouterr().out
-    study = {"scores": {"logme": {"tau": 0.62, "low": 0.31, "high": 0.8}}}
+    best = {"tau": 0.71, "low": 0.42, "high": 0.9}
+    study = {"scores": {"logme": {"tau": 0.62, "low": 0.31, "high": 0.8}, "best": best}}
     (tmp_path / "trust.json").write_text(json.dumps(study))
     monkeypatch.setattr(module, "TRUST", tmp_path / "trust.json")
     found = rank(data, list(MODELS[:2]), image_size=32, stage="last", seed=0)
     print_ranking(found)
     out = capsys.readouterr().out
     assert "+0.62 (+0.3 to +0.8)" in out
+    assert "+0.71 (+0.4 to +0.9)" in out
     assert max(len(line) for line in out.splitlines()) <= 80
 
 

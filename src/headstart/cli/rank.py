@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from headstart.cli import fit_options
-from headstart.cli.output import AsJson, console, interval, number, print_json, print_table, working
+from headstart.cli.output import AsJson, console, interval, number, print_json, print_table, seconds, working
 
 TITLES = {
+    "best": "probe, best stage",
     "last": "probe, last layer",
     "neighbours": "nearest neighbours",
     "logme": "LogME",
@@ -24,6 +25,9 @@ TITLES = {
     "leep": "LEEP",
     "nce": "NCE",
 }
+
+PROBES = {"best": "probe", "last": "last"}
+"""Probes among the scores, and what a row calls them."""
 
 
 @fit_options.without_training
@@ -56,11 +60,11 @@ def print_ranking(found: Mapping[str, Any]) -> None:
     rows, out = found["models"], console()
     out.print(f"{found['data']}, {found['samples']:,} samples, out of fold; best first.\n")
     print_table(
-        ["", "model and its best stage", found["metric"], "95% interval", "per second", "size"],
+        ["", "model; its best stage, time to extract, licence", found["metric"], "95% interval", "per second", "size"],
         [
             (
                 f"#{i}",
-                f"{row['model']}\n  {row['stage']}",
+                f"{row['model']}\n  {row['stage']}; {seconds(row['extraction_seconds'])}; {row['licence']}",
                 number(row["probe"]["value"]),
                 interval(row["probe"]),
                 f"{row['samples_per_second']:,}",
@@ -79,7 +83,7 @@ def print_ranking(found: Mapping[str, Any]) -> None:
             (
                 title,
                 *(_cell(_score(row, name)) for row in rows),
-                _cell((found["agreement"][name] or {}).get("tau")),
+                _cell((found["agreement"].get(name) or {}).get("tau")),
                 *[_trust(found["trust"], name) for _ in studied],
             )
             for name, title in TITLES.items()
@@ -103,7 +107,7 @@ def print_ranking(found: Mapping[str, Any]) -> None:
 
 
 def _score(row: Mapping[str, Any], name: str) -> float | None:
-    return row["last"]["value"] if name == "last" else row["scores"][name]
+    return row[PROBES[name]]["value"] if name in PROBES else row["scores"][name]
 
 
 def _trust(studied: Mapping[str, Any], name: str) -> str:

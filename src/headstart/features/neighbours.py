@@ -52,13 +52,20 @@ def vote(
             [0., 1.],
             [0., 1.]])
     """
+    return averages(train, F.one_hot(labels.long(), classes).float(), query, k, temperature)
+
+
+@torch.no_grad()
+def averages(
+    train: Tensor, values: Tensor, query: Tensor | None = None, k: int = 20, temperature: float = TEMPERATURE
+) -> Tensor:
+    """Weighted means (M, K) of the nearest neighbours' values (N, K); everything else as for `vote`."""
     own = query is None
     k = min(k, len(train) - own)
     if k < 1:
         raise ValueError("there is no neighbour to vote")
     known = F.normalize(train.float(), dim=1)
     asked = known if query is None else F.normalize(query.float(), dim=1)
-    ballots = F.one_hot(labels.long(), classes).float()
     made = []
     for start in range(0, len(asked), _CHUNK):
         similarity = asked[start : start + _CHUNK] @ known.T
@@ -67,6 +74,5 @@ def vote(
             similarity[rows, rows + start] = -torch.inf
         near, who = similarity.topk(k, dim=1)
         weights = ((near - near[:, :1]) / temperature).exp()
-        shares = (weights[..., None] * ballots[who]).sum(1)
-        made.append(shares / shares.sum(1, keepdim=True))
+        made.append((weights[..., None] * values[who]).sum(1) / weights.sum(1, keepdim=True))
     return torch.cat(made)

@@ -16,6 +16,7 @@ from headstart.report.sections.section import Section
 from headstart.report.words import metric_words
 
 SCORES = {
+    "best": "Probe, best stage",
     "last": "Probe, last layer",
     "neighbours": "Nearest neighbours",
     "logme": "LogME",
@@ -104,8 +105,9 @@ def _stages(found: Mapping[str, Any]) -> Section:
 def _scores(found: Mapping[str, Any]) -> Section:
     rows = []
     for name, title in SCORES.items():
-        tau, trust = found["agreement"][name], found["trust"].get("probe" if name == "last" else name)
-        cells = [row["last"]["value"] if name == "last" else row["scores"][name] for row in found["models"]]
+        tau, trust = found["agreement"].get(name), found["trust"].get("probe" if name == "last" else name)
+        probe = {"best": "probe", "last": "last"}.get(name)
+        cells = [row[probe]["value"] if probe else row["scores"][name] for row in found["models"]]
         rows.append(
             {
                 "title": title,

@@ -17,7 +17,7 @@ from headstart.core.errors import ConfigError
 from headstart.core.progress import progress
 from headstart.data.schema import missing
 from headstart.features.extract import extract
-from headstart.features.neighbours import vote
+from headstart.features.neighbours import averages, vote
 from headstart.features.probe import as_outputs, fit_probe
 from headstart.features.screen import Screening, screen
 from headstart.measure.agreement import kendall
@@ -61,7 +61,7 @@ def rank(data: Any, models: Sequence[str], out: str | Path | None = None, **opti
         `models`: a row per model, best first, with `probe` (metric with interval at the best stage), `last` (the same
         at the last layer), `stage`, `scores`, `extraction_seconds`, `samples_per_second`, `parameters`, `megabytes`,
         `licence`, `stages`; `agreement`: score -> Kendall's tau with the probe over these models; `trust`: score -> tau
-        with fine-tuned accuracy in a stored study; `warnings`.
+        with fine-tuned accuracy in a stored study, empty for data of other kinds than it had; `warnings`.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def rank(data: Any, models: Sequence[str], out: str | Path | None = None, **opti
         "samples": len(first.screened),
         "models": rows,
         "agreement": agreement,
-        "trust": trust(),
+        "trust": trust() if _studied(first) else {},
         "sources": {name: score.source for name, score in SCORES.items()},
         "warnings": _warnings(first, rows, agreement),
     }
@@ -101,10 +101,16 @@ def rank(data: Any, models: Sequence[str], out: str | Path | None = None, **opti
     return found
 
 
+def _studied(job: Job) -> bool:
+    """Whether the stored study is about such data: classes of pictures and texts."""
+    return job.task.kind == "single-label" and job.modality.name in ("image", "text")
+
+
 def trust() -> dict[str, Any]:
     """Score -> Kendall's tau with fine-tuned accuracy, `tau`, `low` and `high` (95%), in the stored study.
 
-    Made by `benchmarks/trust.py --ship`; empty where there is none.
+    "best" is the probe at the best stage, which orders the leaderboard, "probe" that of the last layer. Made by
+    `benchmarks/trust.py --ship`; empty where there is none.
     """
     return json.loads(TRUST.read_text(encoding="utf-8"))["scores"] if TRUST.exists() else {}
 
@@ -173,9 +179,13 @@ def _scores(job: Job, backbone: Backbone, x: np.ndarray, y: np.ndarray) -> dict[
     if job.task.kind == "multi-label" or len(y) < 3:
         return values
     classes = job.task.kind == "single-label"
+    near = torch.from_numpy(x).float()
     if classes:
-        votes = vote(torch.from_numpy(x).float(), torch.as_tensor(y), len(job.task.classes))
+        votes = vote(near, torch.as_tensor(y), len(job.task.classes))
         values[NEIGHBOURS] = float((votes.argmax(1).numpy() == y).mean())
+    elif y.var() > 0:
+        means = averages(near, torch.as_tensor(y, dtype=torch.float32)[:, None])[:, 0].numpy()
+        values[NEIGHBOURS] = 1 - float(((means - y) ** 2).mean() / y.var())
     inputs: dict[str, np.ndarray | None] = {"features": x, "probabilities": None, "predictions": None}
     if backbone.source_head is not None and classes:
         with torch.inference_mode():
@@ -213,8 +223,8 @@ def _warnings(job: Job, rows: list[dict[str, Any]], agreement: dict[str, dict[st
     against = [name for name, tau in agreement.items() if tau is not None and tau["tau"] < DISAGREE]
     if against:
         warnings.append(
-            f"These scores order the models against the probe: {', '.join(against)}. Where they differ, the probe was "
-            "fitted on these very data; trust it."
+            f"These scores order the models against the probe: {', '.join(against)}. Where they differ, go by the "
+            "probe, which was fitted on these very data."
         )
     for better, worse in pairwise(rows):
         if better["probe"]["low"] is not None and better["probe"]["value"] != worse["probe"]["value"]:
