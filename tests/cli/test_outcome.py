@@ -63,6 +63,18 @@ def test_what_was_chosen_how_good_it_is_and_what_next(capsys: pytest.CaptureFixt
     assert "resume" not in page
 
 
+def test_that_a_baseline_took_the_networks_place_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+    data = copy.deepcopy(DATA)
+    data["fallback"] = {"to": "raw_features", "text": "The network is not handed back: pixels do better."}
+    data["strategy"] |= {"network": "lp-ft", "reasons": [data["fallback"]["text"], "lp-ft was chosen."]}
+    data["guard"]["over_probe"] = {"text": "Beside a linear probe, the network is 0.010 worse."}
+    page = shown(data, capsys)
+    assert page.splitlines()[0] == "The network is not handed back: pixels do better."
+    assert page.count("not handed back") == 1
+    assert "strategy lp-ft (chosen), not taken" in " ".join(page.split())
+    assert "Beside a linear probe, the network is 0.010 worse." in page
+
+
 def test_without_a_test_part_validation_is_shown_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     data = copy.deepcopy(DATA)
     del data["metrics"]["test"]

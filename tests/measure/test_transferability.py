@@ -129,6 +129,34 @@ def test_leep_and_nce_know_perfect_and_useless_heads() -> None:
     assert t.leep(empty, y) == pytest.approx(-np.log(3)), "a source class without mass"
 
 
+def test_nleep_is_leep_of_a_mixtures_posteriors() -> None:
+    """Components, densities and the empirical predictor by hand; only where expectation-maximisation ends is taken."""
+    from sklearn.mixture import GaussianMixture
+
+    r = np.random.default_rng(5)
+    y = r.integers(0, 3, 150)
+    x = r.normal(size=(150, 8)) + 3 * r.normal(size=(3, 8))[y]
+    centred = x - x.mean(0)
+    _, size, directions = np.linalg.svd(centred, full_matrices=False)
+    kept = int(np.searchsorted(np.cumsum(size**2) / (size**2).sum(), 0.8)) + 1
+    z = centred @ directions[:kept].T
+    # Signs of components are a convention: the largest entry of each is positive.
+    z *= np.sign(directions[:kept][np.arange(kept), np.abs(directions[:kept]).argmax(1)])
+    mixture = GaussianMixture(15, covariance_type="diag", reg_covar=1e-6 * z.var(), random_state=0).fit(z)
+    logs = [
+        np.log(w) - 0.5 * (((z - m) ** 2 / v) + np.log(2 * np.pi * v)).sum(1)
+        for w, m, v in zip(mixture.weights_, mixture.means_, mixture.covariances_, strict=True)
+    ]
+    density = np.exp(np.stack(logs, 1))
+    posterior = density / density.sum(1, keepdims=True)
+    total = 0.0
+    joint = np.stack([posterior[y == c].sum(0) for c in range(3)]) / len(y)
+    given = joint / joint.sum(0)
+    for i in range(len(y)):
+        total += np.log(sum(given[y[i], k] * posterior[i, k] for k in range(15)))
+    assert t.nleep(x, y) == pytest.approx(total / len(y), abs=1e-6)
+
+
 def test_leep_is_at_most_nothing_and_nleep_needs_no_head() -> None:
     x, y = data(apart=5.0)
     assert -0.1 < t.nleep(x, y) <= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -130,6 +131,24 @@ def test_a_network_from_random_weights_that_is_handed_back_keeps_its_calibration
     for row in run.predict([str(held)]):
         name = "test:" + Path(row["id"]).relative_to(held).as_posix()
         assert row["confidence"] == pytest.approx(kept.loc[name, "confidence"], abs=1e-5)
+
+
+def test_a_linear_probe_that_is_handed_back_is_what_predicts(
+    shapes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_back("linear_probe", monkeypatch)
+    start = save_timm(tmp_path / "weights.safetensors")
+    options = {**shapes.QUICK, "model": f"file:{start}", "arch": "test_resnet", "strategy": "full", "epochs": 2}
+    test = shapes.arrays(20, start=60)
+    run = hs.fit(hs.load_data(shapes.arrays(30), test=test), **options, examples=False, out=tmp_path / "run")
+    assert (run.data["strategy"]["name"], run.data["strategy"]["network"]) == ("linear_probe", "full")
+    probe = run.data["baselines"]["linear_probe"]
+    for part in ("validation", "test"):
+        assert run.metrics[part] == probe[part]
+    assert run.data["guard"]["text"].split(": ")[1].startswith("on the test part the network is")
+    kept = pd.read_parquet(run.path / "predictions.parquet").query("part == 'test'")
+    np.testing.assert_allclose([row["confidence"] for row in run.predict(test[0])], kept.confidence, atol=1e-5)
+    assert "A baseline took the network's place" in html.unescape((run.path / "report.html").read_text())
 
 
 def test_there_is_no_baseline_from_random_weights_for_random_weights(shapes: ModuleType, tmp_path: Path) -> None:

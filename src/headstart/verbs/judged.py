@@ -63,7 +63,10 @@ def on_test(job: Job, result: Result, model: Model) -> Judged:
         network = result.network
         found = outputs(network, job.reader(network.backbone), "test", features=True)
         logits, pooled = found.logits[task.name], found.features
-    probe = last.probe.logits(frozen[place]).numpy()
+    if result.fallback is not None and result.fallback.name == "linear_probe" and not job.engines.in_float32:
+        probe = outputs(model, job.reader(model.backbone), "test").logits[task.name]
+    else:
+        probe = last.probe.logits(frozen[place]).numpy()
     baselines = {
         "majority": constant_outputs(task, job.labels("train"), len(data)),
         "raw_features": calibrated(task, without, result.temperatures["raw_features"]),
