@@ -5,8 +5,8 @@
 
 The stages of the default network are ordered by `fit`'s own screening, out of fold; the features of the best one, two
 and three (each at its best grid) stand side by side in one probe, which is fitted as `fit` does: strength by
-cross-validation, then on all training samples. Accuracy is that on the test part, over three splits, each of which draws
-its own samples (those of mnist5k, the newsgroups and Reuters have a test part of their own; training samples differ).
+cross-validation, then on all training samples. Accuracy is that on the test part, over three splits, each of which
+draws its own samples (mnist5k, the newsgroups and Reuters have their own test part: there training samples differ).
 """
 
 from __future__ import annotations
