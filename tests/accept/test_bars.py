@@ -51,6 +51,18 @@ def test_scratch_is_worse(tmp_path, samples, points):
     assert pretrained - scratch >= points
 
 
+def test_ranking_four_networks():
+    start = time.monotonic()
+    lites = [f"sample:efficientnet_lite{size}" for size in (0, 1, 2)]
+    found = hs.rank("sample:mnist5k", [*lites, "scratch:timm:efficientnet_lite0"])
+    seconds = time.monotonic() - start
+    for row in found["models"]:
+        print(f"\n{row['model']}: {row['probe']['value']:.3f} at {row['stage']}", end="")
+    print(f" in {seconds:.0f} s")
+    assert seconds <= 180
+    assert found["models"][-1]["model"].startswith("scratch:")
+
+
 def test_colour_photographs(tmp_path):
     start = time.monotonic()
     run = hs.fit("sample:photo-crops", model=LITE, seed=0, image_size=224, out=tmp_path / "run")

@@ -33,6 +33,15 @@ def test_few_samples_are_said_with_the_width() -> None:
     )
 
 
+def test_of_few_samples_the_gap_is_as_doubtful() -> None:
+    few = report(150, 0.9, {"a": 75, "b": 75})
+    gap = {"verdict": "positive", "gap": {"value": 0.1, "low": 0.02, "high": 0.18}}
+    said = doubts(Report.model_validate({**few.model_dump(by_alias=True), "guard": gap}))
+    assert "gap to the best baseline (+2.0 points to +18.0 points) is approximate" in said[-1]
+    many = report(1000, 0.9, {"a": 500, "b": 500})
+    assert doubts(Report.model_validate({**many.model_dump(by_alias=True), "guard": gap})) == []
+
+
 def test_macro_f1_asks_for_more_samples_and_for_enough_of_every_class() -> None:
     assert "only 400 labelled samples" in doubts(report(400, 0.9, {"a": 200, "b": 200}, "macro_f1"))[0]
     rare = doubts(report(1000, 0.9, {"a": 991, "b": 9}))

@@ -20,7 +20,7 @@ NEARLY_ALL = 0.97
 
 
 def doubts(report: Report) -> list[str]:
-    """A sentence for the deciding metric, and for others that rest on rare classes, where simulations promise less.
+    """A sentence for the deciding metric, for others that rest on rare classes, and for the gap, where little is known.
 
     The bounds are those of tests/measure/test_coverage.py.
     """
@@ -35,7 +35,21 @@ def doubts(report: Report) -> list[str]:
             reasons = [*_few(report, part, name), *_perfect(report, part), *reasons]
         if value is not None and reasons:
             said.append(_sentence(name, value, reasons))
-    return said
+    return [*said, *_gap(report, part)]
+
+
+def _gap(report: Report, part: str) -> list[str]:
+    """The same for the paired difference to the best baseline, whose interval is percentiles of a bootstrap."""
+    gap = None if report.guard is None else report.guard.gap
+    few = _few(report, part, report.deciding)
+    if gap is None or gap.low is None or gap.high is None or not few:
+        return []
+    words = metric_words(report.deciding)
+    low, high = (f"{100 * v:+.1f} points" if words.percent else f"{v:+.3g}" for v in (gap.low, gap.high))
+    said = f"The interval of the gap to the best baseline ({low} to {high}) is approximate for the same reason"
+    if report.task.kind == "single-label":
+        return [f"{said}; McNemar's exact test, where the verdict names it, holds for any number of samples."]
+    return [f"{said}."]
 
 
 def _few(report: Report, part: str, name: str) -> list[str]:
