@@ -67,6 +67,35 @@ def test_by_an_error_a_gain_is_still_an_improvement(runs: list[Path]) -> None:
     assert found["pairs"][0]["gain"]["value"] == pytest.approx(before - after)
 
 
+@pytest.mark.parametrize("kind", ["regression", "multi-label"])
+def test_numbers_and_several_labels_are_compared_too(
+    kind: str, shapes: ModuleType, tmp_path: Path, capsys: Any
+) -> None:
+    from headstart.cli.compare import print_comparison
+
+    x, names = shapes.arrays(30, shapes.KINDS)
+    bright = x.reshape(len(x), -1).mean(1)
+    y: Any = bright
+    if kind == "multi-label":
+        y = np.stack([names == "disc", bright > np.median(bright)], 1).astype(float)
+        y[::5, 1] = np.nan  # not known, which is not no
+    data = hs.load_data((x, y), task=kind)
+    given = {**shapes.QUICK, "guard": "off", "examples": False}
+    a = hs.fit(data, **given, strategy="probe", out=tmp_path / "a")
+    b = hs.fit(data, **{**given, "epochs": 3}, strategy="full", out=tmp_path / "b")
+    found = compare([a.path, b.path])
+    metric = found["metric"]
+    for run, row in zip((a, b), found["runs"], strict=True):
+        assert row["metrics"][metric]["value"] == pytest.approx(run.metrics["test"][metric]["value"])
+    gain = found["pairs"][0]["gain"]["value"]
+    sign = -1 if kind == "regression" else 1
+    assert gain == pytest.approx(sign * (b.metrics["test"][metric]["value"] - a.metrics["test"][metric]["value"]))
+    assert found["pairs"][0]["mcnemar"] is None
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    print_comparison(found)
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 80
+
+
 def test_samples_that_not_all_have_are_left_out_and_counted(runs: list[Path], tmp_path: Path) -> None:
     import shutil
 
