@@ -142,6 +142,10 @@ def test_a_part_on_a_smaller_scale_is_refused() -> None:
     """It would be read as nearly black, and its metrics mean nothing."""
     with pytest.raises(DataError, match="parts of the data are on different scales"):
         load_data((pictures(0, 255), Y), test=(pictures(0, 1), Y))
+    black = load_data((pictures(0, 255), Y), test=(np.zeros((2, 5, 6, 3), np.float32), [0, 1]))
+    assert "nearly black" in " ".join(note.text for note in black.notes.items), "two may be black by chance"
+    dark = load_data((pictures(0, 0.015), Y))
+    assert len(dark) == 12, "where all are dark, there is nothing that they could be compared with"
     # What was read by itself is on 0 to 1 whatever it was on before: a model of either takes the other.
     small, large = (load_data((pictures(0, top), Y)) for top in (1, 255))
     assert load_inputs(small, "image", (), large.schema.reading).read(3).inputs.max() > 0.5

@@ -37,7 +37,7 @@ def test_of_few_samples_the_gap_is_as_doubtful() -> None:
     few = report(150, 0.9, {"a": 75, "b": 75})
     gap = {"verdict": "positive", "gap": {"value": 0.1, "low": 0.02, "high": 0.18}}
     said = doubts(Report.model_validate({**few.model_dump(by_alias=True), "guard": gap}))
-    assert "gap to the best baseline (+2.0 points to +18.0 points) is approximate" in said[-1]
+    assert "gap to the best baseline (+2.0 points to +18.0 points) is approximate, too, because" in said[-1]
     many = report(1000, 0.9, {"a": 500, "b": 500})
     assert doubts(Report.model_validate({**many.model_dump(by_alias=True), "guard": gap})) == []
 

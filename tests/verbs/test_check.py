@@ -163,6 +163,7 @@ def test_numbers_far_from_what_is_predicted_are_doubtful(digits: Any) -> None:
     doubtful = one(found, "labels")
     assert planted <= set(doubtful["samples"])
     assert "values" in doubtful["text"]
+    assert doubtful["level"] == "worth a look", "ten gross errors do not make the probe that found them useless"
 
 
 def test_one_of_several_labels_that_is_wrong_is_doubtful(digits: Any) -> None:
@@ -177,6 +178,14 @@ def test_one_of_several_labels_that_is_wrong_is_doubtful(digits: Any) -> None:
     doubted = set(found["suspicious"][: 3 * len(planted)])
     assert len(planted & doubted) >= 0.9 * len(planted)
     assert one(found, "labels")["count"] > 0.5 * len(planted)
+
+
+@pytest.mark.parametrize("labels", [["disc"], ["disc", "all"]])
+def test_a_label_that_every_sample_has_is_none_to_doubt(labels: list[str], shapes: ModuleType) -> None:
+    x, y = shapes.arrays(40)
+    sets = np.stack([(y == "disc") | (name == "all") for name in labels], 1).astype(int)
+    found = check(hs.load_data((x, sets), task="multi-label"), **TINY)
+    assert len(found["suspicious"]) == found["parts"]["train"]
 
 
 def test_copies_within_the_data_are_named_in_pairs(shapes: ModuleType) -> None:
@@ -202,7 +211,7 @@ def test_labels_of_a_test_part_are_not_read(shapes: ModuleType) -> None:
     torn = next(f for f in found["findings"] if "copies with other labels" in f["text"])
     assert set(torn["samples"]) == {data.ids[0], data.ids[1]}
     assert "keep one sample" in torn["todo"]
-    assert check(hs.load_data((x, y), test=(test_x, np.roll(test_y, 3))), **TINY)["findings"] == found["findings"]
+    assert check(hs.load_data((x, y), test=(test_x, np.roll(test_y, 1))), **TINY)["findings"] == found["findings"]
 
 
 def test_pictures_that_are_broken_alone_or_the_same_in_another_light(digits: Any, tmp_path: Path) -> None:

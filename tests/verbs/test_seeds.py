@@ -98,6 +98,28 @@ def test_a_gap_by_an_error_is_above_zero_where_the_model_is_better(shapes: Modul
     assert gap["low"] < gap["value"] < gap["high"]
 
 
+def test_seeds_that_an_older_version_ended_are_taken_over(root: Path, tmp_path: Path) -> None:
+    """It kept neither the comparable metric nor the network's answers apart from those of what was handed back."""
+    from headstart.store.tensors import load_tree, save_tree
+
+    run = Path(shutil.copytree(root / "run", tmp_path / "run"))
+    before = report_of(run)
+    for i in range(3):
+        report = report_of(run / f"seed-{i}")
+        del report["held_out"]
+        (run / f"seed-{i}" / "report.json").write_text(json.dumps(report))
+        answers = run / f"seed-{i}" / "steps" / "answers.safetensors"
+        tree = load_tree(answers)
+        del tree["network"]
+        save_tree(answers, tree)
+    for name in ("report.json", "report.html"):
+        (run / name).unlink()
+    hs.resume(run)
+    after = report_of(run)
+    assert after["over_seeds"] == before["over_seeds"]
+    assert after["guard"] == before["guard"]
+
+
 class Stop(BaseException):
     """As if the process had been killed."""
 

@@ -14,7 +14,7 @@ MOST_NAMED = 200
 class Note:
     """One statement for the report: `level`, the `topic` it belongs to, and the text itself.
 
-    `todo` says what to do about it, and `samples` names those it is about, where there are any.
+    `todo` says what to do about it, `samples` names those it is about, and `count` says how many there are.
     """
 
     level: Literal["info", "warning"]
@@ -22,6 +22,7 @@ class Note:
     text: str
     todo: str = ""
     samples: tuple[str, ...] = ()
+    count: int = 0
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Notes:
         self._add(Note("info", topic, text))
 
     def warn(self, topic: str, text: str, todo: str = "", samples: Sequence[str] = ()) -> None:
-        self._add(Note("warning", topic, text, todo, tuple(samples[:MOST_NAMED])))
+        self._add(Note("warning", topic, text, todo, tuple(samples[:MOST_NAMED]), len(samples)))
 
     def extend(self, other: Notes, of: str = "") -> None:
         """Take over notes; with `of`, each says of which data set it is."""
@@ -46,7 +47,7 @@ class Notes:
             self.items.append(note)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """`level`, `topic` and `text` of each; `todo` and `samples` where there are any."""
+        """`level`, `topic` and `text` of each; `todo`, `samples` and `count` where there are any."""
         return [{name: value for name, value in asdict(note).items() if value} for note in self.items]
 
     @classmethod

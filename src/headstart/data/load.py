@@ -18,7 +18,7 @@ from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
 from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
-from headstart.data.picture_sources import as_scale, settle_scale, too_dark
+from headstart.data.picture_sources import as_scale, first_is_dark, settle_scale, too_dark
 from headstart.data.pictures import USUAL_SCALES
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
@@ -29,6 +29,9 @@ from headstart.data.series_tables import SeriesColumns, read_series_table
 from headstart.data.table_files import TABLE_SUFFIXES, open_table
 from headstart.data.tables import Columns, read_table
 from headstart.data.tasks import TaskOption
+
+MANY = 10
+"""Pictures of a part that are not all black by chance."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +159,15 @@ def _check_darkness(raw: Raw, given: bool) -> None:
     """Refuse a part that is on a smaller scale than the training data; of a scale that was `given`, say so only."""
     if "scale" not in raw.reading:
         return
-    dark = too_dark(raw.source, as_scale(raw.reading["scale"]))
-    if dark and given:
+    scale = as_scale(raw.reading["scale"])
+    dark, count = too_dark(raw.source, scale)
+    if dark and not given and count >= MANY and not first_is_dark(raw.source, scale):
+        raise DataError(
+            f"The parts of the data are on different scales. {dark}",
+            "Bring all parts to one scale; if these are that dark, name it: load_data(..., scale=(0, 255)).",
+        )
+    if dark:
         raw.notes.warn("scale", f"{dark} If they are on another scale, bring them to that one.")
-    elif dark:
-        raise DataError(f"The parts of the data are on different scales. {dark}", "Bring all parts to one scale.")
 
 
 def _as_read(raw: Raw, options: LoadOptions) -> LoadOptions:
@@ -248,7 +255,7 @@ def load_inputs(
     else:
         scale = as_scale(reading["scale"]) if "scale" in reading else None
         raw.reading = {**raw.reading, **settle_scale(raw.source, scale)}
-        if scale is not None and (dark := too_dark(raw.source, scale)):
+        if scale is not None and (dark := too_dark(raw.source, scale)[0]):
             raw.notes.warn("scale", f"{dark} If they are on another scale, bring them to that of training.")
     facts, many = raw.source.facts, raw.source.many
     bad = [row for row in range(len(facts)) if facts[row].problem]

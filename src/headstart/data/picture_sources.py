@@ -157,14 +157,28 @@ def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str
     return {"scale": scale_text(scale)}
 
 
-def too_dark(source: Source, scale: Scale) -> str:
-    """What to say where the arrays of a part take a sliver of the scale they are on; "" elsewhere."""
-    for leaf in _leaves(source):
-        span = leaf.float_range if isinstance(leaf, PictureSource) else None
-        if span is not None and span[1] - scale[0] <= DARK * (scale[1] - scale[0]):
+def too_dark(source: Source, scale: Scale) -> tuple[str, int]:
+    """What to say where the arrays of a part take a sliver of the scale they are on, and of how many; "" elsewhere."""
+    for leaf in _float_leaves(source):
+        span = leaf.float_range
+        if span is not None and _is_dark(span, scale):
             reach = f"The values of {len(leaf):,} pictures reach from {span[0]:g} to {span[1]:g}"
-            return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: they are nearly black."
-    return ""
+            return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: they are nearly black.", len(leaf)
+    return "", 0
+
+
+def first_is_dark(source: Source, scale: Scale) -> bool:
+    """Whether those that come first, by which the scale is settled, take a sliver of it themselves."""
+    span = next((leaf.float_range for leaf in _float_leaves(source)), None)
+    return span is not None and _is_dark(span, scale)
+
+
+def _is_dark(span: Scale, scale: Scale) -> bool:
+    return span[1] - scale[0] <= DARK * (scale[1] - scale[0])
+
+
+def _float_leaves(source: Source) -> list[PictureSource]:
+    return [leaf for leaf in _leaves(source) if isinstance(leaf, PictureSource) and leaf.float_range is not None]
 
 
 def _leaves(source: Source) -> list[Source]:

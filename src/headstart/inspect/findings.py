@@ -44,9 +44,11 @@ class Finding:
         return {**asdict(self), "samples": list(self.samples)}
 
 
-def finding(topic: str, level: Level, text: str, todo: str = "", samples: Sequence[str] = ()) -> Finding:
-    """A finding about these samples, as many of them named as is useful."""
-    return Finding(topic, level, text, todo, tuple(samples[:MOST_NAMED]), len(samples))
+def finding(
+    topic: str, level: Level, text: str, todo: str = "", samples: Sequence[str] = (), count: int | None = None
+) -> Finding:
+    """A finding about these samples, as many of them named as is useful; `count` where there are more than these."""
+    return Finding(topic, level, text, todo, tuple(samples[:MOST_NAMED]), len(samples) if count is None else count)
 
 
 def ranked(found: Sequence[Finding]) -> list[Finding]:

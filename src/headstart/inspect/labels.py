@@ -66,7 +66,8 @@ def suspicious_sets(labels: np.ndarray, p: np.ndarray) -> Suspicion:
     Parameters
     ----------
     labels
-        (N, C) bool: which labels a sample has; all are known.
+        (N, C) bool: which labels a sample has; all are known, and at least one label varies. Of those that do not
+        there is nothing to doubt.
     p
         (N, C) probabilities of each label by models that did not see the sample.
 
@@ -76,6 +77,10 @@ def suspicious_sets(labels: np.ndarray, p: np.ndarray) -> Suspicion:
     dominates: A. Thyagarajan, E. Snorrason, C. Northcutt, J. Mueller, "Identifying incorrect annotations in multi-label
     classification data", 2022 (arXiv 2211.13895), by cleanlab.
     """
+    varies = labels.any(axis=0) & ~labels.all(axis=0)
+    labels, p = labels[:, varies], p[:, varies]
+    if labels.shape[1] == 1:
+        return suspicious_labels(labels[:, 0].astype(np.int64), np.hstack([1 - p, p]))
     find_label_issues, get_label_quality_scores = _cleanlab("multilabel_classification.")
     sets = [np.flatnonzero(row).tolist() for row in labels]
     quality = get_label_quality_scores(sets, p)
@@ -100,7 +105,7 @@ def suspicious_numbers(labels: np.ndarray, predicted: np.ndarray, factor: float 
     """
     residual = labels - predicted
     residual = np.abs(residual - np.median(residual))
-    spread = max(1.4826 * float(np.median(residual)), 1e-12 * max(1.0, float(np.abs(labels).max())))
+    spread = max(1.4826 * float(np.median(residual)), 1e-12 * float(np.abs(labels).max()), 1e-300)
     order = np.argsort(-residual, kind="stable")
     return Suspicion(np.exp(-residual / spread), order, order[residual[order] > factor * spread])
 

@@ -98,7 +98,7 @@ def _features(job: Job, size: int, place: Place, part: str) -> Tensor:
 def _noted(job: Job) -> list[Finding]:
     """What loading and splitting warned of, but for what is examined here itself."""
     return [
-        finding(note.topic, "worth a look", note.text, note.todo, note.samples)
+        finding(note.topic, "worth a look", note.text, note.todo, note.samples, note.count)
         for note in job.notes.items
         if note.level == "warning" and note.topic not in ("classes", "duplicates")
     ]

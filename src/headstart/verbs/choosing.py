@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -150,9 +151,11 @@ def comparable(
     logits = chosen.logits if fallback is None else baselines.get(fallback.name, fallback.logits)
     if fallback is None and two and chosen.candidate is None and chosen.start.halves is not None:
         logits = chosen.start.halves
-    outputs = mixture.outputs(job.task, logits, baselines["raw_features"])
-    value: float | None = metrics_of(job.task, labels, outputs)[job.metric.name]["value"]
-    return value
+    beside = baselines["raw_features"]
+    have = ~(np.isnan(logits).any(1) | np.isnan(beside).any(1) | missing(labels))
+    outputs = mixture.outputs(job.task, logits[have], beside[have])
+    value = float(job.metric.function(labels[have], outputs)) if have.any() else math.nan
+    return None if math.isnan(value) else value
 
 
 def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[str, Any]:

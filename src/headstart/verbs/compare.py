@@ -119,8 +119,6 @@ def _read(folder: RunFolder, report: dict[str, Any], task: Task, part: str) -> _
             labels = np.array([number.get(word, -1) for word in rows["label"]])
         else:
             labels = np.array([[name in _names(words) for name in task.classes] for words in rows["label"]], float)
-            unknown = rows.get("unknown", pd.Series(index=rows.index, dtype=object))  # older runs do not tell
-            labels[[[name in _names(words) for name in task.classes] for words in unknown]] = np.nan
     return _Judged(folder.path, report, list(rows["id"]), labels, outputs)
 
 

@@ -36,7 +36,7 @@ MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class _Doubt:
-    """What is doubted; `right` is how good the probe is, `known` the share of it that labels may be to blame for."""
+    """What is doubted, how right the probe is (in words `how_right`), and what it says of what it doubts."""
 
     suspicion: Suspicion
     right: float
@@ -104,16 +104,18 @@ def _doubt(job: Job, x: Tensor, labels: np.ndarray, logits: np.ndarray) -> _Doub
     task = job.task
     if task.kind == "regression":
         said = as_outputs(task, logits)
-        spread = float(labels.var())
-        if not spread:
+        if not labels.var():
             return None
-        r2 = 1 - float(((said - labels) ** 2).mean()) / spread
+        suspicion = suspicious_numbers(labels, said)
+        # One value with its decimal point in the wrong place would make any probe look useless.
+        good = np.setdiff1d(np.arange(len(labels)), suspicion.issues)
+        r2 = 1 - float(((said[good] - labels[good]) ** 2).mean()) / max(float(labels[good].var()), 1e-300)
         why = f": they lie far from what a probe that has not seen them (R² {r2:.2f}) says."
-        return _Doubt(suspicious_numbers(labels, said), r2, f"of little use (R² {r2:.2f})", why)
+        return _Doubt(suspicion, r2, f"of little use (R² {r2:.2f})", why)
     p = as_outputs(task, logits / fit_temperature(logits, labels, task.kind))
     if task.kind == "multi-label":
         sets = labels > 0.5
-        if not sets.any() or sets.all():
+        if not (sets.any(axis=0) & ~sets.all(axis=0)).any():
             return None
         right = float(((p >= 0.5) == sets).all(axis=1).mean())
         why = f": a probe that has not seen them (right on all labels of {right:.1%}) is sure of others."

@@ -91,9 +91,6 @@ def prediction_rows(task: Task, part: str, ids: list[str], labels: np.ndarray, o
         "confidence": confidence(task, outputs),
         "loss": losses(task, labels, outputs),
     }
-    if task.kind == "multi-label":
-        unknown = [[task.classes[i] for i in np.flatnonzero(row)] or None for row in np.isnan(labels)]
-        columns["unknown"] = written(unknown)
     if task.kind != "regression":
         columns |= {f"p_{c}": outputs[:, i] for i, c in enumerate(task.classes)}
     return pd.DataFrame(columns)

@@ -34,7 +34,7 @@ def overfitting_of_folds(histories: Sequence[History], epoch: int, kind: str) ->
         return ""
     done = f"training on all samples was ended after epoch {epoch + 1}"
     if epoch == epochs[-1]["epoch"]:
-        done = "training went on, since the loss at its best temperature did not rise"
+        done = "the last epoch was kept: in the second half none was better beyond a standard error"
     if kind != "raw":
         done += ", with averaged weights" if kind == "average" else ", with weights half-way to the probe's"
     return _said(epochs, "out of folds", done)
@@ -60,7 +60,7 @@ def _said(epochs: Sequence[Mapping[str, Any]], where: str, done: str) -> str:
             f"Training did not settle: the loss {where} was lowest in epoch {lowest['epoch'] + 1} ({low:.3f}) and "
             f"{end:.3f} after epoch {last['epoch'] + 1}, and that of training did not fall: {done}."
         )
-    return f"No overfitting: after {len(epochs)} epochs the loss {where} is {end:.3f}, its lowest {low:.3f}."
+    return f"No overfitting: after {last['epoch'] + 1} epochs the loss {where} is {end:.3f}, its lowest {low:.3f}."
 
 
 def _kept(kept: Mapping[str, Any], last: Mapping[str, Any]) -> str:

@@ -98,7 +98,7 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
     """Copy the best run and write the report; as in every run, report.json comes last."""
     reports = [run.data for run in runs]
     metric = find_metric(reports[0]["task"]["kind"], reports[0]["metric"])
-    best = _best(metric, [r["held_out"] for r in reports])
+    best = _best(metric, _judged(reports))
     hand_back(runs[best].path, folder.path)
     cost = reports[best]["cost"]
     parts = {name: round(sum(r["cost"]["parts"].get(name, 0.0) for r in reports), 2) for name in cost["parts"]}
@@ -117,6 +117,13 @@ def _finish(folder: RunFolder, options: FitOptions, runs: list[Run]) -> None:
     folder.write_report(everything)
     folder.clear_checkpoints()
     report(folder.path)
+
+
+def _judged(reports: list[dict[str, Any]]) -> list[float | None]:
+    """What every seed reached on held-out samples; runs that older versions ended have it of the network alone."""
+    if all("held_out" in r for r in reports):
+        return [r["held_out"] for r in reports]
+    return [next(row for row in r["tried"] if row["chosen"])["validation"]["value"] for r in reports]
 
 
 def _best(metric: Metric, values: list[float | None]) -> int:
@@ -171,7 +178,8 @@ def _verdict(metric: Metric, runs: list[Run], reports: list[dict[str, Any]], gap
     """What transfer brought, over all seeds: the best one's own verdict would be that of a lucky one."""
     one = reports[0]
     subject = "the model"
-    if any(r["fallback"] for r in reports):  # the verdict is on the networks, taken or not
+    kept = all("network" in RunFolder(run.path).step("answers", _lost) for run in runs)  # older versions did not
+    if kept and any(r["fallback"] for r in reports):  # the verdict is on the networks, taken or not
         gaps, subject = _gaps(metric, runs, "network"), "the network"
     pretrained = not one["model"]["reference"].startswith("scratch:")
     part = "test" if "test" in one["metrics"] else "validation"

@@ -93,6 +93,7 @@ class Guard(Part):
     part: str | None = None
     compared_with: str = ""
     text: str = ""
+    mcnemar: float | None = None
     over_probe: OverProbe | None = None
 
 

@@ -42,14 +42,13 @@ def _gap(report: Report, part: str) -> list[str]:
     """The same for the paired difference to the best baseline, whose interval is percentiles of a bootstrap."""
     gap = None if report.guard is None else report.guard.gap
     few = _few(report, part, report.deciding)
-    if gap is None or gap.low is None or gap.high is None or not few:
+    if report.over_seeds or gap is None or gap.low is None or gap.high is None or not few:
         return []
     words = metric_words(report.deciding)
     low, high = (f"{100 * v:+.1f} points" if words.percent else f"{v:+.3g}" for v in (gap.low, gap.high))
-    said = f"The interval of the gap to the best baseline ({low} to {high}) is approximate for the same reason"
-    if report.task.kind == "single-label":
-        return [f"{said}; McNemar's exact test, where the verdict names it, holds for any number of samples."]
-    return [f"{said}."]
+    said = f"The interval of the gap to the best baseline ({low} to {high}) is approximate, too, because {few[0]}"
+    exact = report.guard is not None and report.guard.mcnemar is not None
+    return [f"{said}; McNemar's exact test holds for any number of them." if exact else f"{said}."]
 
 
 def _few(report: Report, part: str, name: str) -> list[str]:
