@@ -185,6 +185,33 @@ def test_a_stored_study_stands_beside_the_scores(
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
+@pytest.mark.parametrize("number", [3, 4, 6, 9])
+def test_numbers_are_whole_in_80_columns(number: int, capsys: Any) -> None:
+    def row(i: int) -> dict[str, Any]:
+        probe = {"value": 0.987 - i / 1000, "low": 0.9, "high": 0.99}
+        scores = dict.fromkeys(["neighbours", *SCORES], -1.5364 - i)
+        cost = {"samples_per_second": 12345, "megabytes": 1234.0, "extraction_seconds": 12.3, "licence": "Apache-2.0"}
+        return {"model": f"m{i}", "stage": "blocks.4", "probe": probe, "last": probe, "scores": scores, **cost}
+
+    tau = {"tau": 0.591, "low": 0.186, "high": 0.88}
+    names = ["last", "neighbours", *SCORES]
+    found = {
+        "data": "digits",
+        "samples": 100,
+        "metric": "accuracy",
+        "models": [row(i) for i in range(number)],
+        "agreement": dict.fromkeys(names, tau),
+        "trust": dict.fromkeys(["best", "probe", *names], tau),
+        "warnings": [],
+    }
+    print_ranking(found)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    lines = [line for line in said.splitlines() if line.strip().startswith("LogME")]
+    shown = [part for line in lines for part in line.split()[1:]]
+    assert shown == [f"{-1.5364 - i:.3f}" for i in range(number)] + ["0.591", "+0.59", "(+0.2", "to", "+0.9)"]
+
+
 def test_the_page_has_every_network_stage_and_score(shapes: ModuleType, tmp_path: Path) -> None:
     data = hs.load_data(shapes.arrays(12))
     found = rank(data, list(MODELS[:2]), out=tmp_path / "rank", image_size=32, stage="last", seed=0)

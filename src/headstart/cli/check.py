@@ -31,7 +31,11 @@ def print_findings(found: Mapping[str, Any]) -> None:
     """The findings, most important first."""
     out = console()
     parts = ", ".join(f"{n:,} {part}" for part, n in found["parts"].items())
-    out.print(f"{found['data']} ({parts}), seen by {found['model']} at {found['stage']}.\n")
+    out.print(f"{found['data']} ({parts}), seen by {found['model']} at {found['stage']}.")
+    if found["put_aside"]:
+        what = f"The {found['put_aside']:,} test samples are those that a fit would put aside"
+        out.print(f"{what}: their labels are not looked at. --test names others.")
+    out.print()
     if not found["findings"]:
         out.print("Nothing stands in the way.")
     for i, row in enumerate(found["findings"], start=1):

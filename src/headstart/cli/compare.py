@@ -58,15 +58,20 @@ def print_comparison(found: Mapping[str, Any]) -> None:
 
 
 def _print_pair(out: Any, metric: str, pair: Mapping[str, Any]) -> None:
+    from headstart.report.words import less_or_more, metric_words
+
     gain = pair["gain"]
     if gain["value"] is None:
         out.print(f"{pair['run']} and {pair['with']}: {metric} is not defined on these samples.")
         return
     doubt = "" if gain["low"] is None else f" (95% {gain['low']:+.3f} to {gain['high']:+.3f})"
+    change = f"{metric} {gain['value']:+.3f}{doubt}"
+    if not metric_words(metric).higher:
+        change = less_or_more(gain["value"], gain["low"], gain["high"], metric.replace("_", " "))
     says = f"{pair['run']} is {pair['verdict']} than" if pair["verdict"] != "too near to tell" else (
         f"{pair['run']} is too near to tell from"
     )  # fmt: skip
-    out.print(f"{says} {pair['with']}: {metric} {gain['value']:+.3f}{doubt}.")
+    out.print(f"{says} {pair['with']}: {change}.")
     if pair["mcnemar"] is not None:
         out.print(
             f"It gets {pair['fixed']['count']:,} right that the other gets wrong, and {pair['broken']['count']:,} "

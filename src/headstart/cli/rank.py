@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,9 @@ TITLES = {
     "leep": "LEEP",
     "nce": "NCE",
 }
+
+TOGETHER = 6
+"""Networks whose scores stand side by side in 80 columns."""
 
 PROBES = {"best": "probe", "last": "last"}
 """Probes among the scores, and what a row calls them."""
@@ -75,21 +78,8 @@ def print_ranking(found: Mapping[str, Any]) -> None:
         right=[found["metric"], "95% interval", "per second", "size"],
     )
     out.print()
-    places = [f"#{i}" for i in range(1, len(rows) + 1)]
-    studied = ["study"] if found["trust"] else []
-    print_table(
-        ["score", *places, "tau", *studied],
-        [
-            (
-                title,
-                *(_cell(_score(row, name)) for row in rows),
-                _cell((found["agreement"].get(name) or {}).get("tau")),
-                *[_trust(found["trust"], name) for _ in studied],
-            )
-            for name, title in TITLES.items()
-        ],
-        right=[*places, "tau", *studied],
-    )
+    studied = bool(found["trust"])
+    _print_scores(found, rows)
     out.print(
         "\nHigher is better, but for a probe's error. tau: Kendall's rank correlation with the probe at the best "
         "stage, over these models; – where a score is not defined (LEEP and NCE need the classifier that a network was "
@@ -104,6 +94,31 @@ def print_ranking(found: Mapping[str, Any]) -> None:
         out.print(f"Note: {text}")
     out.print("Next:")
     out.print(f"  headstart fit {found['data']} --model {rows[0]['model']}", soft_wrap=True)
+
+
+def _print_scores(found: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Every score of every network, a few networks at a time, and at last what the scores are worth."""
+    numbered = list(enumerate(rows, start=1))
+    worth = {"tau": lambda name: _cell((found["agreement"].get(name) or {}).get("tau"))}
+    if found["trust"]:
+        worth["study"] = lambda name: _trust(found["trust"], name)
+    last = TOGETHER - 3 if found["trust"] else TOGETHER - 1
+    blocks = [numbered[i : i + TOGETHER] for i in range(0, len(numbered), TOGETHER)]
+    if len(blocks[-1]) > last:
+        blocks.append([])
+    for block in blocks:
+        ends = worth if block is blocks[-1] else {}
+        places = [f"#{i}" for i, _ in block]
+        print_table(
+            ["score", *places, *ends],
+            [
+                (title, *(_cell(_score(row, name)) for _, row in block), *(end(name) for end in ends.values()))
+                for name, title in TITLES.items()
+            ],
+            right=[*places, *ends],
+        )
+        if not ends:
+            console().print()
 
 
 def _score(row: Mapping[str, Any], name: str) -> float | None:

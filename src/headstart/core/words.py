@@ -16,6 +16,15 @@ def counted(n: int, one: str) -> str:
     return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
 
 
+def is_are(n: int) -> str:
+    """What agrees with a number of things.
+
+    >>> is_are(1), is_are(3)
+    ('is', 'are')
+    """
+    return "is" if n == 1 else "are"
+
+
 def listed(names: Sequence[object], count: int | None = None) -> str:
     """The first few names, and how many more there are (of `count`, where the names are not all).
 

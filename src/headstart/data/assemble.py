@@ -10,6 +10,7 @@ import pandas as pd
 
 from headstart.core.errors import DataError
 from headstart.core.notes import Notes
+from headstart.core.words import listed
 from headstart.data.dataset import Content, Dataset
 from headstart.data.facts import Facts
 from headstart.data.raw import Raw
@@ -197,9 +198,9 @@ def _common_columns(raws: Sequence[Raw]) -> dict[str, Any]:
 def _readable(raw: Raw, facts: Sequence[About], bad_samples: str) -> np.ndarray:
     bad = [row for row, fact in enumerate(facts) if fact.problem]
     if bad:
-        listed = "; ".join(f"{raw.source.describe(row)}: {facts[row].problem}" for row in bad[:_NAMED])
+        named = "; ".join(f"{raw.source.describe(row)}: {facts[row].problem}" for row in bad[:_NAMED])
         more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        text = f"{len(bad)} of {len(facts)} {raw.source.many} cannot be read: {listed}{more}."
+        text = f"{len(bad)} of {len(facts)} {raw.source.many} cannot be read: {named}{more}."
         limit = max(1, len(facts) // BAD_SHARE)
         if bad_samples == "refuse":
             raise DataError(text, "Repair or remove them, or let them be skipped (--bad-samples skip).")
@@ -207,7 +208,7 @@ def _readable(raw: Raw, facts: Sequence[About], bad_samples: str) -> np.ndarray:
             raise DataError(text, f"At most {limit} would be skipped (a tenth). Repair or remove the others.")
         raw.notes.warn(
             raw.source.many,
-            text.removesuffix(".") + ". They are left out.",
+            text.removesuffix(".") + (". It is left out." if len(bad) == 1 else ". They are left out."),
             "Repair them, or delete them.",
             [raw.source.describe(row) for row in bad],
         )
@@ -239,9 +240,12 @@ def _note_unlabelled(
     for task in tasks:
         without = rows[missing(labels[task.name][rows])]
         if count := len(without):
+            what = f"have no label in {task.name!r}"
+            if task.kind == "multi-label":
+                what = f"have no labels, or lack one of {listed(task.classes)}"
             notes.warn(
                 "labels",
-                f"{count} of {len(rows)} rows have no label in {task.name!r}; training leaves them out.",
+                f"{count} of {len(rows)} rows {what}; training leaves them out.",
                 "Label them, the more the better.",
                 [ids[row] for row in without],
             )

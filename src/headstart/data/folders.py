@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.core.errors import DataError, permitted
+from headstart.core.errors import DataError, near_names, permitted
 from headstart.core.notes import Notes
 from headstart.data.picture_sources import FileSource
 from headstart.data.pictures import PICTURE_SUFFIXES
@@ -85,9 +85,11 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
         If the folder is missing or may not be read, holds no samples, or holds samples but no class folders.
     """
     if not folder.exists():
-        near = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        hint = f"That folder has: {', '.join(sorted(near)[:10])}." if near else "Check the path."
-        raise DataError(f"There is no folder {folder}.", hint)
+        near = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []
+        # Names like the one that was given, else what there is.
+        like = near_names(folder.name, near) or near[:10]
+        hint = f"{folder.parent} has: {', '.join(like)}." if like else "Check the path."
+        raise DataError(f"There is no folder or file {folder}.", hint)
     modality = modality or modality_of_folder(folder)
     suffixes, many = SUFFIXES[modality], "pictures" if modality == "image" else "texts"
     notes = Notes()
@@ -112,7 +114,7 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
     filled = {label for _, label, _ in files}
     empty = sorted(set(empty) - filled)
     if empty:
-        notes.warn("classes", f"Class folders without {many} are no classes: {', '.join(empty[:10])}.")
+        notes.warn("folders", f"Class folders without {many} are no classes: {', '.join(empty[:10])}.")
     paths, labels, names = zip(*files, strict=True)
     return Raw(
         name=str(folder),

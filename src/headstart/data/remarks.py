@@ -16,9 +16,15 @@ def note_copies(notes: Notes, copies: Copies) -> None:
     """Note how many copies there are."""
     distinct, unlike = len(np.unique(copies.exact)), len(np.unique(copies.near))
     if extra := len(copies.exact) - distinct:
-        notes.info("duplicates", f"{extra} samples are exact copies of others; copies stay on one side.")
+        notes.info("duplicates", _copies(extra, "an exact copy" if extra == 1 else "exact copies"))
     if near := distinct - unlike:
-        notes.info("duplicates", f"{near} samples are near copies of others; copies stay on one side.")
+        notes.info("duplicates", _copies(near, "a near copy" if near == 1 else "near copies"))
+
+
+def _copies(n: int, kind: str) -> str:
+    if n == 1:
+        return f"1 sample is {kind} of another; both stay on one side of every split that is made."
+    return f"{n} samples are {kind} of others; copies stay on one side of every split that is made."
 
 
 def note_torn(

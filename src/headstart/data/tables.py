@@ -333,7 +333,8 @@ def _guess_label(table: Table, name: str, taken: set[str | None], notes: Notes) 
     if not by_name and len(rest) != 1:
         listed = f"it has: {', '.join(rest[:20])}" if rest else "it has no other columns"
         raise DataError(
-            f"Which column of {name} is the label? Beside the inputs {listed}.", "Name it: --label (label= in Python)."
+            f"Which column of {name} is the label? Beside the inputs {listed}.",
+            "Name it: --label (label= in Python); several: --labels.",
         )
     chosen = by_name[0] if by_name else rest[0]
     notes.info("columns", f"Labels are taken from the column {chosen!r}.")

@@ -38,6 +38,10 @@ PENALTIES = (0.3, 0.03, 0.003)
 """Of which each size takes the best; weaker ones take the most steps and are the best of few."""
 
 
+LEAST_VARIANCE = 0.05
+"""Of the mean over all sizes: so well at most is the metric of one size known."""
+
+
 def learning_curve(
     x: Tensor,
     labels: np.ndarray,
@@ -132,7 +136,9 @@ def described(metric: Metric, n: np.ndarray, values: np.ndarray, draws: np.ndarr
         return 1 - v if metric.higher_is_better else v
 
     draws = draws[~np.isnan(draws).any(axis=1)]
-    variance = draws.var(axis=0) + 1e-10
+    # A size without an error has no spread in resamples, and is not known without doubt for that.
+    variance = draws.var(axis=0)
+    variance = np.maximum(variance, LEAST_VARIANCE * variance.mean()) + 1e-10
     both = fit_power_law(n, np.vstack([as_error(values), as_error(draws)]), 1 / variance)
     last = float(n[-1])
     gains = []

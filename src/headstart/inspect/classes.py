@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.core.words import listed
+from headstart.core.words import counted, is_are, listed
 from headstart.inspect.findings import Finding, finding
 
 FEW = {"image": 20, "text": 50, "sequence": 10}
@@ -24,12 +24,52 @@ FEW_NUMBERS = 100
 """Labelled samples under which a regression is a matter of luck: R² of .5 on 100 has an interval .3 wide."""
 
 
-def examine_numbers(labels: np.ndarray) -> list[Finding]:
-    """Findings about the (n,) known numbers of the training part."""
-    if len(labels) >= FEW_NUMBERS:
-        return []
-    text = f"There are only {len(labels):,} labelled training samples to learn a number from."
-    return [finding("labels", "worth a look", text, f"Label more: {FEW_NUMBERS} at least.")]
+ABSURD = 10.0
+"""Interquartile ranges of a gap, beyond which values belong to another world."""
+
+FEW_ABSURD = 0.05
+"""Share of values beyond such a gap from which they are a group of their own."""
+
+
+def examine_numbers(labels: np.ndarray, ids: Sequence[str]) -> list[Finding]:
+    """Findings about the (n,) known numbers of the training part: how many there are, and those that cannot be."""
+    found = []
+    if len(absurd := _absurd(labels)):
+        others = np.delete(labels, absurd)
+        named = listed([f"{labels[i]:.6g} ({ids[i]})" for i in absurd])
+        found.append(
+            finding(
+                "labels", "serious",
+                f"{counted(len(absurd), 'training value')} {is_are(len(absurd))} far outside: {named}; all others lie "
+                f"between {others.min():.6g} and {others.max():.6g}.",
+                "Correct them, or leave these samples out: a single one decides what is learned.",
+                [ids[i] for i in absurd],
+            )
+        )  # fmt: skip
+    if len(labels) < FEW_NUMBERS:
+        text = f"There are only {len(labels):,} labelled training samples to learn a number from."
+        found.append(finding("labels", "worth a look", text, f"Label more: {FEW_NUMBERS} at least."))
+    return found
+
+
+def _absurd(labels: np.ndarray) -> np.ndarray:
+    """Positions of the few values beyond a gap of many interquartile ranges, the farthest first."""
+    low, middle, high = np.quantile(labels, [0.25, 0.5, 0.75]) if len(labels) else (0.0, 0.0, 0.0)
+    if not high > low:
+        return np.array([], dtype=np.int64)
+    values = np.unique(labels)
+    gaps = np.flatnonzero(np.diff(values) > ABSURD * (high - low))
+    above = [values[i + 1] for i in gaps if values[i + 1] > high][:1]
+    below = [values[i] for i in gaps if values[i] < low][-1:]
+    far = np.zeros(len(labels), dtype=bool)
+    for end in above:
+        far |= labels >= end
+    for end in below:
+        far |= labels <= end
+    if far.sum() > FEW_ABSURD * len(labels):
+        return np.array([], dtype=np.int64)
+    rows = np.flatnonzero(far)
+    return rows[np.argsort(-np.abs(labels[rows] - middle), kind="stable")]
 
 
 def examine_classes(counts: np.ndarray, names: Sequence[str], modality: str) -> list[Finding]:

@@ -59,7 +59,7 @@ def open_vision(reference: Reference, wanted: Wanted) -> TracedBackbone:
         return _open_timm(reference, wanted, wanted.arch.removeprefix("timm:"), weights)
     if reference.kind == "hf":
         return open_transformers(reference, wanted)
-    raise ModelError(f"{reference} is not a vision network.", "Use timm:, hf:, sample: or file: .")
+    raise ModelError(f"{reference} is not a vision network.", "Use timm:NAME, hf:NAME, sample:NAME or file:PATH.")
 
 
 # -- timm ------------------------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from headstart.report.folder import RunFolder, read_run_folder
 from headstart.report.formats import clean
@@ -116,9 +117,14 @@ def _render(environment: Environment, section: Section) -> Markup:
     return Markup(environment.get_template(section.template).render(section.values, section=section))
 
 
+def _code(text: str) -> Markup:
+    """Text whose parts in backticks are code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("headstart.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -126,6 +132,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
+    return environment
 
 
 def _printable(value: Any) -> Any:

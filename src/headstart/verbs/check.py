@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from headstart.core.progress import progress
+from headstart.core.words import counted, is_are
 from headstart.data.schema import missing
 from headstart.features.extract import Place
 from headstart.features.probe import as_metric
@@ -33,6 +34,12 @@ MOST_TOLD_APART = 500
 SHIFTED = 0.01
 """p-value from which a part is said to come from elsewhere."""
 
+CUT = 0.3
+"""Share of a picture outside of its middle square from which that is worth a word, where most pictures lose as much."""
+
+LEAST_PROBED = 50
+"""Samples of which two probes tell something about a network."""
+
 FAR = 0.03
 """How much worse than an earlier stage the last layer must probe for the data to be called far from the source."""
 
@@ -54,7 +61,8 @@ def check(data: Any, **options: Any) -> dict[str, Any]:
     -------
     dict
         `findings` (`topic`, `level`, `text`, `todo`, `samples`, `count`), the most important first; `measured`: the
-        numbers behind them; `suspicious`: ids of the training part by doubt in their label, most doubtful first.
+        numbers behind them; `put_aside`: samples of a test part that was not given; `suspicious`: ids of the training
+        part by doubt in their label, most doubtful first.
     """
     with tempfile.TemporaryDirectory() as scratch:
         job = open_job(RunFolder(Path(scratch)), make_options(options), data)
@@ -82,6 +90,7 @@ def examine(job: Job, screening: Screening, held_out: np.ndarray | None = None) 
         found += near_in_features(job, train, test) + _shift(job, train, test, measured)
     return {
         "data": job.dataset.name,
+        "put_aside": len(job.parts["test"]) if "test" in job.parts and "test" not in job.dataset.given_parts else 0,
         "parts": {name: len(part) for name, part in job.parts.items() if name != "screen"},
         "model": job.options.model,
         "stage": place[0],
@@ -108,7 +117,8 @@ def _classes(job: Job) -> list[Finding]:
     labels = job.labels("train")
     known = labels[~missing(labels)]
     if job.task.kind == "regression":
-        return examine_numbers(known)
+        ids = np.array([str(i) for i in job.parts["train"].ids])[~missing(labels)]
+        return examine_numbers(known, ids.tolist())
     counts = (
         np.bincount(known, minlength=len(job.task.classes))
         if job.task.kind == "single-label"
@@ -122,10 +132,12 @@ def _inputs(job: Job, size: int) -> list[Finding]:
     backbone = job.frozen(size)
     if job.modality.name == "image":
         train = job.parts["train"]
-        sides = np.asarray(train.sizes).min(axis=1)
+        shapes = np.asarray(train.sizes)
+        sides = shapes.min(axis=1)
+        found = _cut_off(list(train.ids), shapes)
         side, native = float(np.median(sides)), backbone.input_spec.native_size
         if side < native / 2:
-            return [
+            found.append(
                 finding(
                     "inputs", "note",
                     f"Pictures are small: half of them have a side of at most {side:.0f} px; the network was trained "
@@ -134,8 +146,8 @@ def _inputs(job: Job, size: int) -> list[Finding]:
                     "(`headstart rank`).",
                     [train.ids[i] for i in np.argsort(sides, kind="stable") if sides[i] < native / 2],
                 )
-            ]  # fmt: skip
-        return []
+            )  # fmt: skip
+        return found
     lengths = job.modality.lengths(job, backbone)
     if lengths and lengths.get("truncated"):
         share = lengths["lost_share"]
@@ -143,11 +155,33 @@ def _inputs(job: Job, size: int) -> list[Finding]:
             finding(
                 "inputs", "worth a look" if share > 0.1 else "note",
                 f"{lengths['truncated']:,} of {len(job.parts['train']):,} training texts are longer than "
-                f"{lengths['limit']} {lengths['unit']}; {share:.0%} of all is cut off.",
+                f"{lengths['limit']} {lengths['unit']}; {_little(share)} of all is cut off.",
                 "Use a larger --max-length, or --long windows.",
             )
         ]  # fmt: skip
     return []
+
+
+def _little(share: float) -> str:
+    return "less than 1%" if share < 0.01 else f"{share:.0%}"
+
+
+def _cut_off(ids: list[str], shapes: np.ndarray) -> list[Finding]:
+    """Pictures of which much lies outside the middle square, which is all that networks are given."""
+    lost = 1 - shapes.min(axis=1) / shapes.max(axis=1)
+    much = np.flatnonzero(lost > CUT)
+    if 2 * len(much) < len(lost):
+        return []
+    share = float(np.median(lost[much]))
+    return [
+        finding(
+            "inputs", "worth a look" if share > 0.4 else "note",
+            f"{len(much):,} of {len(lost):,} training pictures are much longer than wide, or wider than high: networks "
+            f"see the middle square, and a median of {share:.0%} of such a picture is cut off.",
+            "If what matters may stand at the ends, pad the pictures to squares, or cut them into squares.",
+            [ids[i] for i in much[np.argsort(-lost[much], kind="stable")]],
+        )
+    ]  # fmt: skip
 
 
 def _distance(job: Job, screening: Screening, measured: dict[str, Any]) -> list[Finding]:
@@ -160,7 +194,7 @@ def _distance(job: Job, screening: Screening, measured: dict[str, Any]) -> list[
 
     measured["best_stage"] = {"stage": best.stage, "score": shown(best)}
     measured["last_layer"] = {"stage": last.stage, "score": shown(last)}
-    if not job.pretrained or gap <= max(FAR, 2 * max(best.error, last.error)):
+    if not job.pretrained or len(job.screened) < LEAST_PROBED or gap <= max(FAR, 2 * max(best.error, last.error)):
         return []
     return [
         finding(
@@ -182,7 +216,8 @@ def _outliers(job: Job, x: Tensor, measured: dict[str, Any]) -> list[Finding]:
         return []
     return [
         finding(
-            "outliers", "worth a look", f"{len(ids):,} training samples are like no others.",
+            "outliers", "worth a look",
+            f"{counted(len(ids), 'training sample')} {is_are(len(ids))} like no others.",
             "Look at them: broken, of another kind, or rare and precious.", ids,
         )
     ]  # fmt: skip

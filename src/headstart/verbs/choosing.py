@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.core.progress import progress
 from headstart.data.schema import missing
 from headstart.features.probe import as_metric, as_outputs, sample_losses, score
 from headstart.features.screen import Screening, paired_gain
@@ -19,7 +20,7 @@ from headstart.verbs.frozen import FrozenProbe, may_mirror
 from headstart.verbs.job import Job
 from headstart.verbs.mixture import Mixture, temperature_of
 from headstart.verbs.modalities import RawBaseline
-from headstart.verbs.planner import arms_of, train_within
+from headstart.verbs.planner import arms_of, left_of, train_within
 
 
 @dataclass
@@ -44,6 +45,14 @@ def make_choices(
     if asked == "auto" and _perfect(job, probes["best"], labels):
         names = []
         reasons.append("The probe makes no error on validation: fine-tuning was not tried.")
+    if names and job.options.budget is not None and not left_of(job):
+        names = []
+        spent = sum(job.seconds.values())
+        reasons.append(
+            f"Nothing was fine-tuned: choosing the stage and fitting the probe took {spent:.0f} s, and the budget is "
+            f"{job.options.budget:.0f} s."
+        )
+        progress().say(reasons[-1])
     if not names:
         return choices
     mirror = False
@@ -158,10 +167,10 @@ def comparable(
     return None if math.isnan(value) else value
 
 
-def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray) -> dict[str, Any]:
-    """A row of what was tried; where data are few, the probe is shown out of the same two folds as the others."""
+def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray, trained: bool) -> dict[str, Any]:
+    """A row of what was tried; the probe out of the same two folds as the others, where data are few and some were."""
     start = choice.start
-    halves = job.few and job.options.strategy != "probe" and choice.candidate is None
+    halves = job.few and trained and choice.candidate is None
     logits = start.halves if halves and start.halves is not None else choice.logits
     metrics = metrics_of(job.task, labels, calibrated(job.task, logits, _temperature(job, logits, labels)))
     name = "probe" if choice.candidate is None else choice.name

@@ -107,7 +107,10 @@ def _read(folder: RunFolder, report: dict[str, Any], task: Task, part: str) -> _
         ) from None
     rows = table[table["part"] == part]
     if not len(rows):
-        raise DataError(f"{folder.path} has no predictions for the part {part!r}.", "Use --part validation.")
+        raise DataError(
+            f"{folder.path} has no predictions for the part {part!r}.",
+            f"It has some for: {', '.join(sorted(set(table['part'])))}.",
+        )
     labels: np.ndarray
     outputs: np.ndarray
     if task.kind == "regression":

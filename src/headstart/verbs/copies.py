@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from headstart.core.words import counted, is_are
 from headstart.data import Dataset
 from headstart.inspect.findings import Finding, finding
 from headstart.inspect.neighbourhood import copies_between
@@ -43,8 +44,8 @@ def _across(job: Job, measured: dict[str, Any]) -> list[Finding]:
             found.append(
                 finding(
                     "leakage", "serious",
-                    f"{len(ids):,} of {len(rows):,} {part} samples are copies of training samples, which a fit leaves "
-                    "out.",
+                    f"{len(ids):,} of {len(rows):,} {part} samples {is_are(len(ids))} also in the training part, where "
+                    "a fit leaves them out.",
                     "Results of a fit are honest for that; elsewhere, results on such samples are too good.",
                     ids,
                 )
@@ -69,8 +70,8 @@ def _within(job: Job, measured: dict[str, Any]) -> list[Finding]:
     return [
         finding(
             "copies", "worth a look" if len(extra) >= MANY * len(rows) else "note",
-            f"{len(extra):,} of {len(rows):,} samples are copies of others{nearly}. Copies stay on one side of every "
-            "split.",
+            f"{len(extra):,} of {len(rows):,} samples {is_are(len(extra))} copies of others{nearly}. Copies stay on "
+            "one side of every split that is made.",
             "Remove those that are not meant: each counts once more, and adds nothing to learn from.",
             pairs,
         )
@@ -88,7 +89,8 @@ def near_in_features(job: Job, train: Tensor, test: Tensor) -> list[Finding]:
         found.append(
             finding(
                 "leakage", "worth a look",
-                f"{len(pairs):,} test samples are almost the same as a training sample in the network's eyes.",
+                f"{counted(len(pairs), 'test sample')} {is_are(len(pairs))} almost the same as a training sample in "
+                "the network's eyes.",
                 "Look at the pairs; if they show the same thing, keep them on one side (--group).",
                 [f"{ids[0][i]} = {ids[1][j]}" for i, j in pairs],
             )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.core.words import is_are
 from headstart.data.schema import missing
 from headstart.features.probe import STRENGTHS, as_outputs, fit_probe
 from headstart.features.solved import remembered
@@ -79,14 +80,15 @@ def doubtful_labels(
     if doubt is None:
         return [], []
     ids = [job.parts["train"].ids[int(i)] for i in have]
-    issues, what = doubt.suspicion.issues, "values" if job.task.kind == "regression" else "labels"
+    issues = doubt.suspicion.issues
+    what = {"regression": "values", "multi-label": "sets of labels"}.get(job.task.kind, "labels")
     measured["label_errors"] = {"estimate": len(issues), "of": len(have)}
     ordered = [ids[i] for i in doubt.suspicion.order]
     if not len(issues):
         return [], ordered
     share = len(issues) / len(have)
     named = [ids[i] for i in issues]
-    said = f"{len(named):,} of {len(have):,} training {what} ({share:.1%}) are doubtful"
+    said = f"{len(named):,} of {len(have):,} training {what} ({share:.1%}) {is_are(len(named))} doubtful"
     if doubt.right < TRUSTED:
         why = f"; but the probe that doubts them is {doubt.how_right} itself: its doubts mean little."
         todo = "Look at the first few; a better network (`headstart rank`) doubts better."

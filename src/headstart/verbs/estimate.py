@@ -88,7 +88,9 @@ def announce(job: Job) -> None:
     found = plan(job)
     if found["seconds"] > LONG:
         parts = ", ".join(f"{step['name']} {step['seconds']:.0f} s" for step in found["plan"])
-        progress().say(f"This will take about {found['seconds'] / 60:.0f} min on {found['device']} ({parts}).")
+        # With a budget, what does not fit is not trained.
+        said = "This will take" if job.options.budget is None else "Without a budget this would take"
+        progress().say(f"{said} about {found['seconds'] / 60:.0f} min on {found['device']} ({parts}).")
 
 
 def plan(job: Job) -> dict[str, Any]:
@@ -186,8 +188,10 @@ def training_speed(job: Job, backbone: Backbone, phases: Sequence[Phase]) -> flo
 
 
 def forward_speed(job: Job, backbone: Backbone) -> float:
-    """Samples per second that the network runs forward in the job's number format, measured for a moment."""
-    return _rate(job, backbone, *begun(job, backbone, backbone.batch_size()), False, job.dtype)
+    """Samples per second that PyTorch runs the network forward in its faster format, measured for a moment."""
+    batch = begun(job, backbone, backbone.batch_size())
+    formats = {job.dtype, torch.float32} if job.options.precision == "auto" else {job.dtype}
+    return max(_rate(job, backbone, *batch, False, dtype) for dtype in formats)
 
 
 def begun(job: Job, backbone: Backbone, most: int) -> tuple[State, int]:

@@ -16,7 +16,7 @@ from headstart.data.schema import missing
 from headstart.measure import paired_difference
 from headstart.models.model import Model
 from headstart.verbs.evaluation import calibrated
-from headstart.verbs.guard import NAMES
+from headstart.verbs.guard import words_of
 from headstart.verbs.mixture import constant_logits, temperature_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def fall_back(
         value, own = (float(job.metric.function(y, z)) for z in (other, ours))
         text = (
             f"{where}, {job.metric.name} is {own:.3f} for {chosen} and {value:.3f} for "
-            f"{NAMES.get(name) or job.modality.raw_words}"
+            f"{words_of(name, job.modality.raw_words, job.task.kind == 'regression')}"
         )
         interval = f"(95% interval of the difference {low:+.3f} to {high:+.3f})"
         if high < 0:

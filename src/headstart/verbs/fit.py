@@ -238,7 +238,7 @@ def _run(job: Job, reasons: Sequence[str] = ()) -> Run:
         if tuned is None:
             reasons.append("--curve full: nothing was fine-tuned, so there is the probe's curve only.")
     network = load_candidate(job, chosen.candidate) if chosen.candidate else build_model(job, chosen.start, "probe")
-    tried = [row_of(job, c, c is chosen and fallback is None, labels) for c in choices]
+    tried = [row_of(job, c, c is chosen and fallback is None, labels, len(choices) > 1) for c in choices]
     if fallback is not None:
         spent = job.seconds | ({"scratch": scratch.seconds} if scratch else {})
         tried.append(row_of_baseline(job, fallback, labels, spent))

@@ -11,7 +11,8 @@ import numpy as np
 from headstart.measure import Metric, mcnemar, paired_difference
 
 NAMES = {
-    "majority": "always guessing the majority (or the mean)",
+    "majority": "always guessing the commonest answer",
+    "mean": "always guessing the mean",
     "linear_probe": "a linear probe on the last layer",
     "scratch": "the same network from random weights",
 }
@@ -75,7 +76,7 @@ def verdict(
     name = max(own, key=lambda n: sign * float(metric.function(labels, baselines[n])))
     gap, p = _gap(metric, labels, ours, baselines[name]), _mcnemar(labels, ours, baselines[name])
     who = f"on the {part} part {subject}"
-    found = _judged(metric.name, gap, name, f"{who} is", NAMES.get(name, raw), pretrained, p)
+    found = _judged(metric.name, gap, name, f"{who} is", words_of(name, raw, ours.ndim == 1), pretrained, p)
     probe, over = baselines.get("linear_probe"), None
     scale = 1.0 if ours.ndim > 1 else float(np.nanstd(labels))
     if probe is not None and not np.allclose(ours, probe, rtol=0, atol=1e-5 * scale):
@@ -91,6 +92,7 @@ def verdict_over_seeds(
     raw: str,
     pretrained: bool = True,
     subject: str = "the model",
+    numbers: bool = False,
 ) -> dict[str, Any]:
     """The verdict over several seeds, by gaps that are sure of seeds and samples.
 
@@ -102,6 +104,8 @@ def verdict_over_seeds(
         Of each baseline: `baseline`, and a gap's `value`, `low` and `high`.
     seeds, part, raw, pretrained, subject
         How many seeds; the others as for `verdict`.
+    numbers
+        Whether labels are numbers.
 
     Returns
     -------
@@ -117,9 +121,14 @@ def verdict_over_seeds(
     # All gaps are those of the same models: the smallest is to the best baseline.
     name = min((n for n in found if n in WITHOUT_TRANSFER), key=nearness)
     who = f"over {seeds} seeds, on the {part} part, {subject}"
-    said = _judged(metric, found[name], name, f"{who} is on average", NAMES.get(name, raw), pretrained, None)
+    said = _judged(metric, found[name], name, f"{who} is on average", words_of(name, raw, numbers), pretrained, None)
     over = _over_probe(metric, found["linear_probe"], who, None) if "linear_probe" in found else None
     return said | {"part": part, "over_probe": over}
+
+
+def words_of(name: str, raw: str, numbers: bool) -> str:
+    """A baseline in a sentence; `raw` stands for raw features, and numbers have a mean in place of a majority."""
+    return NAMES.get("mean" if numbers and name == "majority" else name, raw)
 
 
 def _judged(

@@ -79,7 +79,7 @@ def train_within(
     """
     sizes = {arm.strategy: starts[arm.strategy].size for arm in arms}
     costs = job.step("costs", lambda: {a.name: training_seconds(job, a.strategy, sizes[a.strategy]) for a in arms})
-    left = MARGIN * _left(job)
+    left = MARGIN * left_of(job)
     first = arms[0]
     halving = _halving_cost(arms, costs)
     said = f"{left:.0f} s of the budget of {job.options.budget:.0f} s can be planned with"
@@ -107,7 +107,7 @@ def train_within(
     return None
 
 
-def _left(job: Job) -> float:
+def left_of(job: Job) -> float:
     """Seconds of the budget that are left for training: reading the test part and writing the report come after."""
     assert job.options.budget is not None
     spent = sum(seconds for name, seconds in job.seconds.items() if name != "costs")

@@ -127,14 +127,18 @@ def measured(job: Job) -> dict[str, Any]:
         backbone, job.reader_once(backbone), "screen", list({best, last}), engines=job.engines, count=job.samples
     )
     seconds = time.perf_counter() - start
+    probes = {place: _probe(job, features[place]) for place in (best, last)}
+    # A whole path of strengths may see it otherwise than the screening's three.
+    if _signed(job, probes[last]["value"]) > _signed(job, probes[best]["value"]):
+        best = last
     x, y = features[last].numpy().astype(np.float64), job.labels("screen")
     provenance = backbone.provenance
     return {
         "model": job.options.model,
         "size": size,
         "stage": best[0] + (f", {best[1]}×{best[1]}" if best[1] > 1 else ""),
-        "probe": _probe(job, features[best]),
-        "last": _probe(job, features[last]),
+        "probe": probes[best],
+        "last": probes[last],
         "loss": screening.chosen.loss,
         "scores": _scores(job, backbone, x, y),
         "stages": [row.as_json() for row in screening.rows],
@@ -214,7 +218,8 @@ def _agreement(job: Job, rows: list[dict[str, Any]]) -> dict[str, dict[str, floa
             for row in rows
             if (value := _signed(job, row["last"]["value"]) if name == "last" else row["scores"][name]) is not None
         ]
-        found[name] = kendall([a for a, _ in pairs], [b for _, b in pairs]) if len(pairs) >= 3 else None
+        # Scores that differ by rounding only are equal.
+        found[name] = kendall([a for a, _ in pairs], [float(f"{b:.9g}") for _, b in pairs]) if len(pairs) >= 3 else None
     return found
 
 

@@ -166,9 +166,10 @@ def _over_seeds(metric: Metric, runs: list[Run], reports: list[dict[str, Any]], 
             "run": run.path.name,
             "strategy": r["strategy"]["name"],
             **{p: values[metric.name]["value"] for p, values in r["metrics"].items()},
+            "held_out": judged,
             "seconds": r["cost"]["seconds"],
         }
-        for run, r in zip(runs, reports, strict=True)
+        for run, r, judged in zip(runs, reports, _judged(reports), strict=True)
     ]
     gaps = _gaps(metric, runs, "model")
     return {"part": part, "best": rows[best]["seed"], "runs": rows, "metrics": metrics, "gaps": gaps}
@@ -184,7 +185,8 @@ def _verdict(metric: Metric, runs: list[Run], reports: list[dict[str, Any]], gap
     pretrained = not one["model"]["reference"].startswith("scratch:")
     part = "test" if "test" in one["metrics"] else "validation"
     raw = modality_of(one["data"]["modality"]).raw_words
-    return verdict_over_seeds(metric.name, gaps, len(runs), part, raw, pretrained, subject)
+    numbers = one["task"]["kind"] == "regression"
+    return verdict_over_seeds(metric.name, gaps, len(runs), part, raw, pretrained, subject, numbers)
 
 
 def _gaps(metric: Metric, runs: list[Run], of: str) -> list[dict[str, Any]]:

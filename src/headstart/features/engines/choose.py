@@ -200,7 +200,7 @@ class Engines:
                 best, fastest, least = candidate, seconds, weighed
         spec = backbone.input_spec
         at = f" at {spec.size} px" if spec.modality == "image" else ""
-        self._note(f"Frozen features{at}: {best}. On {size} of the samples: {'; '.join(lines)}.")
+        self._note(f"Frozen features{at}: {best}. Measured on {size} samples: {'; '.join(lines)}.")
         return best
 
     def _candidates(self, backbone: Backbone, device: torch.device) -> list[Candidate]:

@@ -34,7 +34,7 @@ def intervals(rows: Sequence[tuple[str, Estimate]], metric: MetricWords, name: s
     low, high = _window([value for _, value in rows])
     largest = max(abs(v) for _, value in rows for v in (value.value, value.low, value.high) if v is not None)
     texts = [_texts(value, metric.percent, largest) for _, value in rows]
-    aside = 1.21 + 0.025 * max(0, max(len(text) for text, _ in texts) - 6)
+    aside = 1.21 + 0.025 * max(0, max(len(text) for text, _ in texts) - 5)
     with drawing():
         figure = new_figure(600, 70 + 30 * len(rows))
         axes = figure.add_subplot()

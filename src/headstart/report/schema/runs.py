@@ -27,6 +27,7 @@ class SeedRun(Part):
     strategy: str = ""
     validation: float | None = None
     test: float | None = None
+    held_out: float | None = None
     seconds: float | None = None
 
 

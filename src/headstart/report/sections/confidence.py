@@ -24,16 +24,25 @@ def confidence(run: RunFolder) -> Section:
             "temperature": number(temperature, 3),
             "measured": before is not None and after is not None,
             "figure": reliability(calibration.bins, "reliability", labels) if filled else None,
-            "was": _was(temperature),
+            "was": _was(temperature, after, "the test part" if report.part == "test" else "validation data"),
             "samples": sum(b.n for b in filled),
         }
     return Section("confidence", "Can its confidence be believed?", "confidence.html", values)
 
 
-def _was(temperature: float | None) -> str:
-    """What the temperature says about the network as trained."""
+FAR_OFF = 0.05
+"""Calibration error from which confidence cannot be believed; of a few hundred samples chance alone gives .03."""
+
+
+def _was(temperature: float | None, left: float | None, where: str) -> str:
+    """What the temperature says about the network as trained, and what error it left."""
     if temperature is None:
         return ""
+    if left is not None and left > FAR_OFF:
+        return (
+            f"The temperature was fitted on held-out data; on {where} the confidence is still off by "
+            f"{100 * left:.0f} points on average: do not rely on it there."
+        )
     if temperature > 1.05:
         return "As trained, the network was too sure of itself; the temperature corrects that."
     if temperature < 0.95:

@@ -18,8 +18,10 @@ def all_remarks(run: RunFolder) -> list[Remark]:
 
 
 def warnings(run: RunFolder) -> list[Remark]:
-    """The notes that are warnings."""
-    return [note for note in all_remarks(run) if note.level == "warning"]
+    """What the top of the page warns of: notes that are warnings, and serious findings about the data."""
+    found = [Remark(level="warning", topic="data", text=f.text) for f in run.report.findings if f.level == "serious"]
+    notes = [note for note in all_remarks(run) if note.level == "warning"]
+    return list({note.text: note for note in [*found, *notes]}.values())
 
 
 def remarks(run: RunFolder) -> Section:

@@ -22,6 +22,7 @@ def seeds(run: RunFolder) -> list[Section]:
     values = {
         "count": len(over.runs),
         "best": over.best,
+        "apart": _apart(over),
         "part": over.part,
         "metric": words.title,
         "parts": [PARTS[p] for p in parts],
@@ -35,17 +36,24 @@ def seeds(run: RunFolder) -> list[Section]:
 
 def _runs(over: OverSeeds, parts: list[str], words: MetricWords) -> list[dict[str, Any]]:
     show = percent if words.percent else number
+    apart = _apart(over)
     return [
         {
             "seed": run.seed,
             "kept": run.seed == over.best,
             "strategy": run.strategy,
             "values": [show(getattr(run, part)) for part in parts],
+            "held_out": show(run.held_out) if apart else "",
             "time": duration(run.seconds),
             "run": run.run,
         }
         for run in over.runs
     ]
+
+
+def _apart(over: OverSeeds) -> bool:
+    """Whether seeds were compared by another protocol than that of their validation metrics: two folds, not five."""
+    return any(run.held_out is not None and run.held_out != run.validation for run in over.runs)
 
 
 def _metrics(report: Report, over: OverSeeds, parts: list[str]) -> list[dict[str, Any]]:
