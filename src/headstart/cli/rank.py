@@ -87,8 +87,8 @@ def print_ranking(found: Mapping[str, Any]) -> None:
     )
     if studied:
         out.print(
-            "study: tau with the accuracy that fine-tuning as fit does it reached (95%), over the data sets and networks "
-            "of benchmarks/trust.py: how far a score can be trusted in general."
+            "study: tau with the accuracy of fine-tuning as fit does it (95%), over the data sets and networks of "
+            "benchmarks/trust.py: how far a score can be trusted in general."
         )
     for text in found["warnings"]:
         out.print(f"Note: {text}")
