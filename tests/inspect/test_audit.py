@@ -78,6 +78,18 @@ def test_copies_between_parts_are_found_in_spite_of_a_little_noise() -> None:
     test[3] = train[11] * 1.0001
     test[8] = train[20] + 1e-3 * cloud(1, seed=2)[0]
     assert [(i, j) for i, j, _ in copies_between(test, train)] in ([(3, 11), (8, 20)], [(8, 20), (3, 11)])
+    # Training that is full of copies itself does not hide them.
+    for times in (2, 5):
+        doubled = torch.cat([train + 0.01 * i * torch.randn_like(train) for i in range(times)])
+        assert {(i, j % len(train)) for i, j, _ in copies_between(test, doubled)} == {(3, 11), (8, 20)}
+
+
+def test_what_all_looks_alike_is_no_copy() -> None:
+    """A network that nobody trained sees hardly a difference between series."""
+    torch.manual_seed(0)
+    common = torch.randn(1, 20)
+    train, test = (torch.randn(100, 1) @ common * 5 + 0.3 * torch.randn(100, 20) for _ in range(2))
+    assert copies_between(test, train) == []
 
 
 @pytest.mark.parametrize("d", [10, 400])

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from headstart.report.schema.report import Report
+from headstart.report.sections.confidence import _was
 from headstart.report.sections.doubt import doubts
 
 
@@ -40,6 +41,11 @@ def test_of_few_samples_the_gap_is_as_doubtful() -> None:
     assert "gap to the best baseline (+2.0 points to +18.0 points) is approximate, too, because" in said[-1]
     many = report(1000, 0.9, {"a": 500, "b": 500})
     assert doubts(Report.model_validate({**many.model_dump(by_alias=True), "guard": gap})) == []
+
+
+def test_confidence_that_is_off_is_not_praised() -> None:
+    assert "almost no correction" in _was(1.0, 0.02, "the test part")
+    assert "off by 11 points more than by chance: do not rely on it" in _was(1.0, 0.11, "the test part")
 
 
 def test_macro_f1_asks_for_more_samples_and_for_enough_of_every_class() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import headstart as hs
 from headstart.features import solved
+from headstart.inspect.classes import examine_numbers
 from headstart.verbs import doubts
 from headstart.verbs.check import check
 
@@ -178,6 +179,30 @@ def test_one_of_several_labels_that_is_wrong_is_doubtful(digits: Any) -> None:
     doubted = set(found["suspicious"][: 3 * len(planted)])
     assert len(planted & doubted) >= 0.9 * len(planted)
     assert one(found, "labels")["count"] > 0.5 * len(planted)
+
+
+@pytest.mark.parametrize("draw", ["normal", "lognormal", "pareto", "uniform", "standard_t"])
+def test_values_that_cannot_be_are_named_and_long_tails_are_not(draw: str) -> None:
+    called = 0
+    for seed in range(40):
+        r = np.random.default_rng(seed)
+        given = {"lognormal": (0, 1.5), "pareto": (2.5,), "standard_t": (4,)}.get(draw, (0, 1))
+        values = getattr(r, draw)(*given, size=300)
+        called += any("far outside" in f.text for f in examine_numbers(values, list(map(str, range(300)))))
+        values[7] = values.max() * 30 + 1
+        found = examine_numbers(values, list(map(str, range(300))))
+        assert found[0].samples == ("7",)
+        assert found[0].text.startswith("1 training value is far outside")
+    assert called <= 4
+
+
+def test_pictures_whose_ends_no_network_sees_are_named(shapes: ModuleType) -> None:
+    x, y = shapes.arrays(30)
+    wide = np.concatenate([x, x[::-1], x], axis=2)
+    found = check(hs.load_data((wide, y)), **TINY)
+    assert "a median of 67% of such a picture is cut off" in one(found, "inputs")["text"]
+    assert found["put_aside"] == found["parts"]["test"] > 0
+    assert not any("cut off" in f["text"] for f in check(hs.load_data((x, y)), **TINY)["findings"])
 
 
 @pytest.mark.parametrize("labels", [["disc"], ["disc", "all"]])

@@ -34,7 +34,7 @@ def print_findings(found: Mapping[str, Any]) -> None:
     out.print(f"{found['data']} ({parts}), seen by {found['model']} at {found['stage']}.")
     if found["put_aside"]:
         what = f"The {found['put_aside']:,} test samples are those that a fit would put aside"
-        out.print(f"{what}: their labels are not looked at. --test names others.")
+        out.print(f"{what}: of their labels only which classes there are counts. --test names others.")
     out.print()
     if not found["findings"]:
         out.print("Nothing stands in the way.")

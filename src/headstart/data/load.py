@@ -18,7 +18,7 @@ from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
 from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
-from headstart.data.picture_sources import as_scale, first_is_dark, settle_scale, too_dark
+from headstart.data.picture_sources import as_scale, settle_scale, too_dark
 from headstart.data.pictures import USUAL_SCALES
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
@@ -160,11 +160,11 @@ def _check_darkness(raw: Raw, given: bool) -> None:
     if "scale" not in raw.reading:
         return
     scale = as_scale(raw.reading["scale"])
-    dark, count = too_dark(raw.source, scale)
-    if dark and not given and count >= MANY and not first_is_dark(raw.source, scale):
+    dark, count = too_dark(raw.source, scale, but_first=not given)
+    if dark and not given and count >= MANY:
         raise DataError(
             f"The parts of the data are on different scales. {dark}",
-            "Bring all parts to one scale; if these are that dark, name it: load_data(..., scale=(0, 255)).",
+            f"Bring all parts to one scale; if these are that dark, name it: load_data(..., scale={scale}).",
         )
     if dark:
         raw.notes.warn("scale", f"{dark} If they are on another scale, bring them to that one.")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from headstart.core.words import counted
 from headstart.data.facts import Facts, facts_of_array, scan, scan_files
 from headstart.data.pictures import DARK, BadPicture, Scale, as_picture, decode, on_scale, scale_for
 from headstart.data.source import ConcatSource, RowsSource, Source
@@ -157,28 +158,19 @@ def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str
     return {"scale": scale_text(scale)}
 
 
-def too_dark(source: Source, scale: Scale) -> tuple[str, int]:
-    """What to say where the arrays of a part take a sliver of the scale they are on, and of how many; "" elsewhere."""
-    for leaf in _float_leaves(source):
-        span = leaf.float_range
-        if span is not None and _is_dark(span, scale):
-            reach = f"The values of {len(leaf):,} pictures reach from {span[0]:g} to {span[1]:g}"
-            return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: they are nearly black.", len(leaf)
-    return "", 0
+def too_dark(source: Source, scale: Scale, but_first: bool = False) -> tuple[str, int]:
+    """What to say where the arrays of a part take a sliver of the scale they are on, and of how many; "" elsewhere.
 
-
-def first_is_dark(source: Source, scale: Scale) -> bool:
-    """Whether those that come first, by which the scale is settled, take a sliver of it themselves."""
-    span = next((leaf.float_range for leaf in _float_leaves(source)), None)
-    return span is not None and _is_dark(span, scale)
-
-
-def _is_dark(span: Scale, scale: Scale) -> bool:
-    return span[1] - scale[0] <= DARK * (scale[1] - scale[0])
-
-
-def _float_leaves(source: Source) -> list[PictureSource]:
-    return [leaf for leaf in _leaves(source) if isinstance(leaf, PictureSource) and leaf.float_range is not None]
+    Of several such parts the largest counts. With `but_first`, those that come first are none: the scale is theirs.
+    """
+    pictures = [leaf for leaf in _leaves(source) if isinstance(leaf, PictureSource)]
+    spans = [(len(leaf), span) for leaf in pictures if (span := leaf.float_range) is not None]
+    dark = [(n, span) for n, span in spans[but_first:] if span[1] - scale[0] <= DARK * (scale[1] - scale[0])]
+    if not dark:
+        return "", 0
+    n, (low, high) = max(dark)
+    reach = f"The values of {counted(n, 'picture')} reach from {low:g} to {high:g}"
+    return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: nearly black.", n
 
 
 def _leaves(source: Source) -> list[Source]:

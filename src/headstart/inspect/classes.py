@@ -24,8 +24,11 @@ FEW_NUMBERS = 100
 """Labelled samples under which a regression is a matter of luck: R² of .5 on 100 has an interval .3 wide."""
 
 
-ABSURD = 10.0
-"""Interquartile ranges of a gap, beyond which values belong to another world."""
+ABSURD = 2.0
+"""Gap beyond which values belong to another world, on the scale of asinh: seven times as far from the median.
+
+Of 1,000 log-normal numbers (deviation 2 of the logarithm) or Pareto's (index 2), one or two in a hundred draws have it.
+"""
 
 FEW_ABSURD = 0.05
 """Share of values beyond such a gap from which they are a group of their own."""
@@ -39,10 +42,11 @@ def examine_numbers(labels: np.ndarray, ids: Sequence[str]) -> list[Finding]:
         named = listed([f"{labels[i]:.6g} ({ids[i]})" for i in absurd])
         found.append(
             finding(
-                "labels", "serious",
+                "labels", "worth a look",
                 f"{counted(len(absurd), 'training value')} {is_are(len(absurd))} far outside: {named}; all others lie "
                 f"between {others.min():.6g} and {others.max():.6g}.",
-                "Correct them, or leave these samples out: a single one decides what is learned.",
+                "Look at them. A value that is wrong has to be corrected or left out: a single one decides what is "
+                "learned.",
                 [ids[i] for i in absurd],
             )
         )  # fmt: skip
@@ -53,19 +57,22 @@ def examine_numbers(labels: np.ndarray, ids: Sequence[str]) -> list[Finding]:
 
 
 def _absurd(labels: np.ndarray) -> np.ndarray:
-    """Positions of the few values beyond a gap of many interquartile ranges, the farthest first."""
+    """Positions of the few values beyond a wide gap, the farthest first.
+
+    Distances from the median are measured in interquartile ranges, and beyond these by their logarithm: prices and
+    counts have long tails, and no gaps in them.
+    """
     low, middle, high = np.quantile(labels, [0.25, 0.5, 0.75]) if len(labels) else (0.0, 0.0, 0.0)
     if not high > low:
         return np.array([], dtype=np.int64)
-    values = np.unique(labels)
-    gaps = np.flatnonzero(np.diff(values) > ABSURD * (high - low))
-    above = [values[i + 1] for i in gaps if values[i + 1] > high][:1]
-    below = [values[i] for i in gaps if values[i] < low][-1:]
+    place = np.arcsinh((labels - middle) / (high - low))
+    values = np.unique(place)
+    gaps = np.flatnonzero(np.diff(values) > ABSURD)
     far = np.zeros(len(labels), dtype=bool)
-    for end in above:
-        far |= labels >= end
-    for end in below:
-        far |= labels <= end
+    for end in [values[i + 1] for i in gaps if values[i + 1] > 0][:1]:
+        far |= place >= end
+    for end in [values[i] for i in gaps if values[i] < 0][-1:]:
+        far |= place <= end
     if far.sum() > FEW_ABSURD * len(labels):
         return np.array([], dtype=np.int64)
     rows = np.flatnonzero(far)

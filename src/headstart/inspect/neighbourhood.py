@@ -24,6 +24,9 @@ NEARER = 0.05
 """The same in units of the usual distance to the nearest neighbour: series in the eyes of a network that nobody trained
 all look alike, and half of them would be called the same by the cosine alone."""
 
+WELL_BEYOND, WITHIN = 50, 0.02
+"""A neighbour that is no copy, by its rank (or a quarter of all), and the share of its distance in which copies lie."""
+
 SAMPLED = 1_000
 """Samples by which the usual distance is known well enough."""
 
@@ -74,12 +77,23 @@ def copies_between(a: Tensor, b: Tensor, least: float = SAME) -> list[tuple[int,
         some = torch.linspace(0, len(b) - 1, min(len(b), SAMPLED)).round().long()
         others = second[some] @ second.T
         others[torch.arange(len(some)), some] = -1.0
-        least = max(least, 1 - NEARER * float((1 - others.max(dim=1).values).median()))
+        least = max(least, 1 - NEARER * float(_nearest_other(1 - others).median()))
     for start in range(0, len(first), _CHUNK):
         values, rows = (first[start : start + _CHUNK] @ second.T).max(dim=1)
         for i in (values >= least).nonzero().squeeze(1).tolist():
             found.append((start + i, int(rows[i]), float(values[i])))
     return sorted(found, key=lambda pair: -pair[2])
+
+
+def _nearest_other(distances: Tensor) -> Tensor:
+    """(M,) distance of each row to its nearest neighbour that is no copy of it.
+
+    Copies, of which there may be many, lie far within the distance to a neighbour that is not among the nearest.
+    """
+    k = max(1, min(WELL_BEYOND, distances.shape[1] // 4))
+    near = distances.topk(k, dim=1, largest=False).values
+    copies = near <= WITHIN * near[:, -1:]
+    return near.masked_fill(copies, torch.inf).min(dim=1).values.minimum(near[:, -1])
 
 
 def _directions(x: Tensor, reference: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ def make_choices(
         names = []
         spent = sum(job.seconds.values())
         reasons.append(
-            f"Nothing was fine-tuned: choosing the stage and fitting the probe took {spent:.0f} s, and the budget is "
-            f"{job.options.budget:.0f} s."
+            f"Nothing was fine-tuned: {spent:.0f} s went by before training, and what is left of the budget of "
+            f"{job.options.budget:.0f} s is kept for the test part and the report."
         )
         progress().say(reasons[-1])
     if not names:

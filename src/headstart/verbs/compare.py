@@ -122,6 +122,7 @@ def _read(folder: RunFolder, report: dict[str, Any], task: Task, part: str) -> _
             labels = np.array([number.get(word, -1) for word in rows["label"]])
         else:
             labels = np.array([[name in _names(words) for name in task.classes] for words in rows["label"]], float)
+            labels[[not isinstance(words, str) for words in rows["label"]]] = np.nan
     return _Judged(folder.path, report, list(rows["id"]), labels, outputs)
 
 

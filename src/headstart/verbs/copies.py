@@ -66,11 +66,12 @@ def _within(job: Job, measured: dict[str, Any]) -> list[Finding]:
     ids = job.dataset.ids
     pairs = [f"{ids[rows[i]]} = {ids[rows[first[group.reshape(-1)[i]]]]}" for i in extra]
     only_near = len(extra) - measured["copies"]["exact"]
+    are = "is a copy of another" if len(extra) == 1 else "are copies of others"
     nearly = f", {only_near:,} of them nearly" if only_near else ""
     return [
         finding(
             "copies", "worth a look" if len(extra) >= MANY * len(rows) else "note",
-            f"{len(extra):,} of {len(rows):,} samples {is_are(len(extra))} copies of others{nearly}. Copies stay on "
+            f"{len(extra):,} of {len(rows):,} samples {are}{nearly}. Copies stay on "
             "one side of every split that is made.",
             "Remove those that are not meant: each counts once more, and adds nothing to learn from.",
             pairs,

@@ -129,7 +129,7 @@ def measured(job: Job) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     probes = {place: _probe(job, features[place]) for place in (best, last)}
     # A whole path of strengths may see it otherwise than the screening's three.
-    if _signed(job, probes[last]["value"]) > _signed(job, probes[best]["value"]):
+    if job.options.stage == "auto" and _signed(job, probes[last]["value"]) > _signed(job, probes[best]["value"]):
         best = last
     x, y = features[last].numpy().astype(np.float64), job.labels("screen")
     provenance = backbone.provenance
@@ -139,7 +139,7 @@ def measured(job: Job) -> dict[str, Any]:
         "stage": best[0] + (f", {best[1]}×{best[1]}" if best[1] > 1 else ""),
         "probe": probes[best],
         "last": probes[last],
-        "loss": screening.chosen.loss,
+        "loss": (screening.last if best == last else screening.chosen).loss,
         "scores": _scores(job, backbone, x, y),
         "stages": [row.as_json() for row in screening.rows],
         "extraction_seconds": round(seconds, 2),

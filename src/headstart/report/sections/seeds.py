@@ -52,7 +52,7 @@ def _runs(over: OverSeeds, parts: list[str], words: MetricWords) -> list[dict[st
 
 
 def _apart(over: OverSeeds) -> bool:
-    """Whether seeds were compared by another protocol than that of their validation metrics: two folds, not five."""
+    """Whether seeds were compared by other numbers than their validation metrics: by two folds, not five."""
     return any(run.held_out is not None and run.held_out != run.validation for run in over.runs)
 
 
