@@ -10,6 +10,7 @@ from torch import nn
 from headstart.data.schema import Sample
 from headstart.inspect.grad_cam import grad_cam
 from headstart.inspect.importance import importance
+from headstart.inspect.margin import margin
 from headstart.models.backbone import InputSpec, Provenance
 from headstart.models.model import Head, Model
 from headstart.models.opening import open_model
@@ -78,6 +79,31 @@ def test_texts_have_a_value_for_every_token(name: str) -> None:
         assert np.abs(value).sum() > 0
 
 
+def test_texts_and_series_get_what_captum_gives_them(linear: Model) -> None:
+    from captum.attr import InputXGradient
+
+    backbone = open_model("scratch:gru", Wanted(modality="text", corpus=lambda: TEXTS, arch="width=16"))
+    model, batch = Model(backbone, {"y": Head(48, 3)}).eval(), batch_of(backbone, TEXTS[:3])
+    first = next(iter(backbone.stages))
+    state = backbone.run(backbone.begin(batch.views["plain"]), upto=first)
+
+    def lead(x: torch.Tensor) -> torch.Tensor:
+        return margin(model.head(None)(backbone.pool(backbone.run({**state, "x": x}, after=first), 1)))
+
+    expected = InputXGradient(lead).attribute(state["x"].detach().requires_grad_()).sum(-1).detach()
+    for found, values, mask in zip(importance(model, batch), expected, state["mask"], strict=True):
+        np.testing.assert_allclose(found, values[mask].numpy(), atol=1e-6)
+
+    series = batch_of(linear.backbone, [np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)])
+    begun = linear.backbone.begin(series.views["plain"])
+
+    def of_series(x: torch.Tensor) -> torch.Tensor:
+        return margin(linear.head(None)(linear.backbone.pool(linear.backbone.run({**begun, "x": x}), 1)))
+
+    expected = InputXGradient(of_series).attribute(begun["x"].detach().requires_grad_()).detach()
+    np.testing.assert_allclose(importance(linear, series)[0], expected[0, :, :2].numpy(), atol=1e-6)
+
+
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +137,20 @@ def test_behind_average_pooling_the_map_is_that_of_class_activation() -> None:
         expected = (lead[:, None, None] * x[i]).sum(0).clamp(min=0) / x[i, 0].numel()
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
         assert found.shape == tuple(x.shape[2:])
+
+
+def test_behind_average_pooling_the_map_is_captums_grad_cam() -> None:
+    from captum.attr import LayerGradCam
+
+    backbone = open_model("scratch:timm:test_resnet", Wanted(size=64))
+    backbone.end_at("layer2")
+    model, batch = headed(backbone), batch_of(backbone, pictures(side=64))
+    net = nn.Sequential(nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.head(None))
+    maps = LayerGradCam(lambda x: margin(net(x)), net[0]).attribute(
+        model(batch).final["x"].detach(), relu_attributions=True
+    )
+    for found, expected in zip(importance(model, batch), maps.detach()[:, 0], strict=True):
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
 
 
 def test_behind_a_grid_each_place_has_its_own_weights() -> None:

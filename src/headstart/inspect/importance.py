@@ -34,6 +34,9 @@ def importance(model: Model, batch: Batch, task: str | None = None) -> list[np.n
         Per sample: (L,) of a text, its windows one after the other; (T, C) of a series; (H, W) of a picture, by
         `grad_cam`. None where the network cannot be entered behind its first stage, or there is none.
 
+    Both are one gradient of the contract's own functions; the tests hold them against captum's InputXGradient and
+    LayerGradCam.
+
     Source: Shrikumar et al. 2016, arXiv 1605.01713; compared with others by Ancona et al. 2018, arXiv 1711.06104.
     """
     backbone = model.backbone
