@@ -78,17 +78,6 @@ def network(reference: str, how: str, modality: str, channels: int) -> Any:
     return backbone
 
 
-def _best(folder: Path, options: dict[str, Any], data: Any, backbone: Any) -> float:
-    """The probe at the best stage: what orders `rank`'s leaderboard."""
-    from headstart.store.runfolder import RunFolder
-    from headstart.verbs.job import open_job
-    from headstart.verbs.options import make_options
-    from headstart.verbs.rank import measured
-
-    every = make_options({**options, "model": "module", "stage": "auto"})
-    return measured(open_job(RunFolder(folder), every, data, backbone))["probe"]["value"]
-
-
 def _given(name: str, model: str) -> tuple[Any, Any, dict[str, Any]]:
     """Data, network and options of a cell."""
     import headstart as hs
@@ -106,10 +95,16 @@ def _given(name: str, model: str) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def best(name: str, model: str) -> dict[str, Any]:
-    """The probe at the best stage alone, for a cell that was measured before it was looked at."""
+    """The probe at the best stage: what orders `rank`'s leaderboard."""
+    from headstart.store.runfolder import RunFolder
+    from headstart.verbs.job import open_job
+    from headstart.verbs.options import make_options
+    from headstart.verbs.rank import measured
+
     data, backbone, options = _given(name, model)
+    every = make_options({**options, "model": "module", "stage": "auto"})
     with tempfile.TemporaryDirectory() as folder:
-        return {"best": _best(Path(folder), options, data, backbone)}
+        return {"best": measured(open_job(RunFolder(Path(folder)), every, data, backbone))["probe"]["value"]}
 
 
 def own(name: str, model: str) -> dict[str, Any]:
@@ -124,7 +119,7 @@ def own(name: str, model: str) -> dict[str, Any]:
 
 
 def one(name: str, model: str) -> dict[str, Any]:
-    """One cell; run in a process of its own by `run`."""
+    """The scores of a cell and the accuracy of the whole network; run in a process of its own by `run`."""
     import headstart as hs
     from headstart.store.runfolder import RunFolder
     from headstart.verbs.job import open_job
@@ -135,13 +130,12 @@ def one(name: str, model: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         scored = make_options({**options, "model": "module"})
         row = measured(open_job(RunFolder(Path(folder)), scored, data, backbone))
-        best = _best(Path(folder), options, data, backbone)
         tuned = {"strategy": "lp-ft", "epochs": EPOCHS, "guard": "off"}
         d = hs.fit(data, model=backbone, **options, **tuned, out=Path(folder) / "run").data
     return {
         "accuracy": d["metrics"]["test"]["accuracy"]["value"],
         "tested": d["data"]["parts"]["test"],
-        "scores": {**row["scores"], "probe": row["last"]["value"], "best": best},
+        "scores": {**row["scores"], "probe": row["last"]["value"]},
         "seconds": round(d["cost"]["seconds"] + row["extraction_seconds"], 1),
     }
 

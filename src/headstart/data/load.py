@@ -18,10 +18,9 @@ from headstart.data.folders import read_folder
 from headstart.data.inputs import raw_inputs
 from headstart.data.joint import join_datasets
 from headstart.data.objects import are_texts, as_table, is_table_dict, read_object, read_parts, read_texts
-from headstart.data.picture_sources import as_scale, settle_scale, too_dark
-from headstart.data.pictures import USUAL_SCALES
 from headstart.data.raw import Raw
 from headstart.data.samples import read_sample
+from headstart.data.scales import as_scale, check_darkness, check_scale, settle_scale, too_dark
 from headstart.data.schema import Modality, Schema
 from headstart.data.series_arrays import read_series_arrays
 from headstart.data.series_files import SERIES_SUFFIXES, read_series_file
@@ -29,9 +28,6 @@ from headstart.data.series_tables import SeriesColumns, read_series_table
 from headstart.data.table_files import TABLE_SUFFIXES, open_table
 from headstart.data.tables import Columns, read_table
 from headstart.data.tasks import TaskOption
-
-MANY = 10
-"""Pictures of a part that are not all black by chance."""
 
 
 @dataclass(frozen=True)
@@ -151,23 +147,8 @@ def load_data(source: Any, options: LoadOptions | None = None, **named: Any) -> 
         }
         raw = combine(raw, extras, tables)
     raw.reading = {**raw.reading, **settle_scale(raw.source, options.scale)}
-    _check_darkness(raw, given=options.scale is not None)
+    check_darkness(raw, given=options.scale is not None)
     return assemble(raw, options.task, options.bad_samples, not options.one_class)
-
-
-def _check_darkness(raw: Raw, given: bool) -> None:
-    """Refuse a part that is on a smaller scale than the training data; of a scale that was `given`, say so only."""
-    if "scale" not in raw.reading:
-        return
-    scale = as_scale(raw.reading["scale"])
-    dark, count = too_dark(raw.source, scale, but_first=not given)
-    if dark and not given and count >= MANY:
-        raise DataError(
-            f"The parts of the data are on different scales. {dark}",
-            f"Bring all parts to one scale; if these are that dark, name it: load_data(..., scale={scale}).",
-        )
-    if dark:
-        raw.notes.warn("scale", f"{dark} If they are on another scale, bring them to that one.")
 
 
 def _as_read(raw: Raw, options: LoadOptions) -> LoadOptions:
@@ -274,19 +255,6 @@ def load_inputs(
         reading=raw.reading,
     )
     return Dataset(raw.name, schema, Content(raw.source, raw.ids, parts=raw.parts), good, raw.notes)
-
-
-def check_scale(data: Dataset, reading: Mapping[str, str]) -> None:
-    """Refuse pictures of floating point that were read on another scale than a model's `reading` says."""
-    known, have = reading.get("scale"), data.schema.reading.get("scale")
-    if known is None or have is None or known == have:
-        return
-    # What was read on one of the usual scales lies from 0 to 1, whichever it was.
-    if not all(as_scale(one) in USUAL_SCALES for one in (known, have)):
-        raise DataError(
-            f"The values of {data.name} were read on the scale {have}; those that the model learned from, on {known}.",
-            f"Read them on the same: load_data(..., scale={known!r}).",
-        )
 
 
 def read_raw(source: Any, options: LoadOptions) -> Raw:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstart.core.words import counted
 from headstart.data.facts import Facts, facts_of_array, scan, scan_files
-from headstart.data.pictures import DARK, BadPicture, Scale, as_picture, decode, on_scale, scale_for
-from headstart.data.source import ConcatSource, RowsSource, Source
+from headstart.data.pictures import BadPicture, Scale, as_picture, decode, on_scale
+from headstart.data.source import Source
 
 FIRST = 20
 """Cells of a column on disk that tell whether it holds arrays of floating point."""
@@ -28,8 +26,8 @@ class PictureSource(Source):
     Attributes
     ----------
     scale
-        What values of its arrays of floating point become 0 and 1; None until `settle_scale` has said it. (Files of
-        floating point are each on their own scale.)
+        What values of its arrays of floating point become 0 and 1; None until `scales.settle_scale` has said it. (Files
+        of floating point are each on their own scale.)
     """
 
     modality = "image"
@@ -93,7 +91,7 @@ class ArraySource(PictureSource):
             raise BadPicture("it contains NaN or infinite values")
         return picture if self.scale is None else on_scale(picture, self.scale)
 
-    @property
+    @cached_property
     def float_range(self) -> Scale | None:
         return None if self.pictures.dtype == np.uint8 else whole_range(map(cell_range, self.pictures))
 
@@ -114,7 +112,7 @@ class CellSource(PictureSource):
     def read(self, row: int, size_hint: int | None = None) -> np.ndarray:
         return read_cell(self.cells[row], self.root, size_hint, self.scale)
 
-    @property
+    @cached_property
     def float_range(self) -> Scale | None:
         cells = (self.cells[row] for row in range(len(self)))
         if not isinstance(self.cells, list | tuple | np.ndarray):
@@ -123,77 +121,6 @@ class CellSource(PictureSource):
                 return None
             cells = (self.cells[row] for row in range(len(self)))
         return whole_range(map(cell_range, cells))
-
-
-def settle_scale(source: Source, given: Scale | None = None) -> Mapping[str, str]:
-    """Decide, before any is read, what the values of pictures of floating point are, once for all of a source.
-
-    What value is black must not depend on what else happens to be read with a picture, nor on the parts that are given
-    for validation and test.
-
-    Parameters
-    ----------
-    source
-        Of any modality; the scale is that of the first of its sources that has such arrays.
-    given
-        A scale that is known, from the data that a model was trained on.
-
-    Returns
-    -------
-    Mapping of str
-        What `Schema.reading` keeps of it: `scale`, or nothing.
-    """
-    leaves = [leaf for leaf in _leaves(source) if isinstance(leaf, PictureSource)]
-    scale = given
-    if scale is None:
-        found = next((span for leaf in leaves if (span := leaf.float_range) is not None), None)
-        scale = None if found is None else scale_for(*found, darkest=DARK)
-    if scale is None or not leaves:
-        return {}
-    for leaf in leaves:
-        leaf.scale = scale
-        span = leaf.float_range if "facts" in leaf.__dict__ else None
-        if span is not None and (scale != (0.0, 1.0) or span[0] < 0 or span[1] > 1):
-            del leaf.__dict__["facts"]  # they were looked at without a scale
-    return {"scale": scale_text(scale)}
-
-
-def too_dark(source: Source, scale: Scale, but_first: bool = False) -> tuple[str, int]:
-    """What to say where the arrays of a part take a sliver of the scale they are on, and of how many; "" elsewhere.
-
-    Of several such parts the largest counts. With `but_first`, those that come first are none: the scale is theirs.
-    """
-    pictures = [leaf for leaf in _leaves(source) if isinstance(leaf, PictureSource)]
-    spans = [(len(leaf), span) for leaf in pictures if (span := leaf.float_range) is not None]
-    dark = [(n, span) for n, span in spans[but_first:] if span[1] - scale[0] <= DARK * (scale[1] - scale[0])]
-    if not dark:
-        return "", 0
-    n, (low, high) = max(dark)
-    reach = f"The values of {counted(n, 'picture')} reach from {low:g} to {high:g}"
-    return f"{reach} on a scale of {scale[0]:g} to {scale[1]:g}: nearly black.", n
-
-
-def _leaves(source: Source) -> list[Source]:
-    if isinstance(source, ConcatSource):
-        return [leaf for inner in source.sources for leaf in _leaves(inner)]
-    return _leaves(source.source) if isinstance(source, RowsSource) else [source]
-
-
-def scale_text(scale: Scale) -> str:
-    """A scale as it is written down.
-
-    >>> scale_text((0, 255)), as_scale("0.0,255.0")
-    ('0.0,255.0', (0.0, 255.0))
-    """
-    return ",".join(repr(float(value)) for value in scale)
-
-
-def as_scale(given: str | Sequence[float]) -> Scale:
-    """The reverse of `scale_text`, and two numbers as they are; `ValueError` or `TypeError` where it is no scale."""
-    low, high = (float(value) for value in (given.split(",") if isinstance(given, str) else given))
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"no scale: {low}, {high}")
-    return low, high
 
 
 def _may_float(cell: Any) -> bool:

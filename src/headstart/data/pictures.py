@@ -7,7 +7,7 @@ The rules, by what Pillow calls the mode of the picture:
 * 16-bit greyscale is scaled by the range of its type: 65535 becomes 255. 32-bit integers are read as 16-bit values
   where they fit into 16 bits, else their own range (minimum to maximum) becomes 0 to 255.
 * Floating point stays float32, on the scale 0 to 1: see `unit_range`. Arrays of floating point that are given together
-  have one scale, which is kept with the model: `headstart.data.picture_sources.settle_scale`.
+  have one scale, which is kept with the model: `headstart.data.scales.settle_scale`.
 * The orientation that a camera wrote down (EXIF) is applied. Of animations and multi-page files the first is read.
 """
 
@@ -61,9 +61,6 @@ Scale = tuple[float, float]
 
 USUAL_SCALES: tuple[Scale, ...] = ((0.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
 """Scales on which pictures are kept, the smallest first."""
-
-DARK = 0.02
-"""Share of a scale that pictures which are on it go beyond."""
 
 _OFF = 10
 """Values so many times the width of a scale outside of it are on another scale."""

@@ -16,15 +16,15 @@ def note_copies(notes: Notes, copies: Copies) -> None:
     """Note how many copies there are."""
     distinct, unlike = len(np.unique(copies.exact)), len(np.unique(copies.near))
     if extra := len(copies.exact) - distinct:
-        notes.info("duplicates", _copies(extra, "an exact copy" if extra == 1 else "exact copies"))
+        notes.info("duplicates", _copies(extra, "an exact copy", "exact copies"))
     if near := distinct - unlike:
-        notes.info("duplicates", _copies(near, "a near copy" if near == 1 else "near copies"))
+        notes.info("duplicates", _copies(near, "a near copy", "near copies"))
 
 
-def _copies(n: int, kind: str) -> str:
+def _copies(n: int, one: str, many: str) -> str:
     if n == 1:
-        return f"1 sample is {kind} of another; both stay on one side of every split that is made."
-    return f"{n} samples are {kind} of others; copies stay on one side of every split that is made."
+        return f"1 sample is {one} of another; both stay on one side of every split that is made."
+    return f"{n} samples are {many} of others; copies stay on one side of every split that is made."
 
 
 def note_torn(

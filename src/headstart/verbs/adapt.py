@@ -34,7 +34,7 @@ from headstart.verbs.domain.shallow import run_shallow
 from headstart.verbs.domain.writing import finish
 from headstart.verbs.frozen import run_probes, run_screening
 from headstart.verbs.run import Run
-from headstart.verbs.running import absolute, as_module, interruptible, tidy
+from headstart.verbs.running import absolute, interruptible, take_model, tidy
 
 OWN_JUDGE = (
     "SHOT raises what infomax scores, so infomax favours it; both presume that every class is in the target, about as "
@@ -70,8 +70,7 @@ def adapt(source: Any, target: Any, *, model: str | Backbone | None = None, **op
     KeyboardInterrupt
         After Ctrl-C; `resume` continues.
     """
-    module = as_module(model)
-    options |= {} if model is None else {"model": model if module is None else "module"}
+    module = take_model(model, options)
     checked = make_adapt_options(options)
     check_adapt_options(checked, source is None)
     there = [p for p in (checked.out or Path("runs"), *(checked.out or Path("runs")).parents) if p.exists()]

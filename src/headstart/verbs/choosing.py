@@ -172,7 +172,7 @@ def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray, trained: 
     start = choice.start
     halves = job.few and trained and choice.candidate is None
     logits = start.halves if halves and start.halves is not None else choice.logits
-    metrics = metrics_of(job.task, labels, calibrated(job.task, logits, _temperature(job, logits, labels)))
+    metrics = metrics_of(job.task, labels, calibrated(job.task, logits, temperature_of(job.task, labels, logits)))
     name = "probe" if choice.candidate is None else choice.name
     return {
         "name": choice.name,
@@ -182,11 +182,6 @@ def row_of(job: Job, choice: Choice, chosen: bool, labels: np.ndarray, trained: 
         "chosen": chosen,
         "why": choice.why,
     }
-
-
-def _temperature(job: Job, logits: np.ndarray, labels: np.ndarray) -> float:
-    have = ~(np.isnan(logits).any(1) | missing(labels))
-    return temperature_of(job.task, labels[have], logits[have])
 
 
 def _place(job: Job, start: FrozenProbe) -> str:
@@ -200,8 +195,8 @@ def row_of_baseline(job: Job, fallback: Fallback, labels: np.ndarray, seconds: M
     """The row of the baseline that is handed back; `seconds` are those of the steps."""
     step = {"linear_probe": "probe", "scratch": "scratch"}.get(fallback.name, "raw")
     have = ~(np.isnan(fallback.logits).any(1) | missing(labels))
-    logits = fallback.logits[have]
-    metrics = metrics_of(job.task, labels[have], calibrated(job.task, logits, _temperature(job, logits, labels[have])))
+    y, logits = labels[have], fallback.logits[have]
+    metrics = metrics_of(job.task, y, calibrated(job.task, logits, temperature_of(job.task, y, logits)))
     return {
         "name": fallback.name,
         "detail": {"linear_probe": "without fine-tuning", "scratch": "from random weights"}.get(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headstart.core.words import counted, is_are
 from headstart.data import Dataset
+from headstart.data.duplicates import Copies
 from headstart.inspect.findings import Finding, finding
 from headstart.inspect.neighbourhood import copies_between
 from headstart.verbs.job import Job
@@ -24,15 +25,15 @@ def copies(job: Job, measured: dict[str, Any]) -> list[Finding]:
     """Equal and nearly equal samples, by pixels or text."""
     if job.splits.copies is None:
         return []
-    return [*_across(job, measured), *_within(job, measured)]
+    return [*_across(job, job.splits.copies, measured), *_within(job, job.splits.copies, measured)]
 
 
-def _across(job: Job, measured: dict[str, Any]) -> list[Finding]:
+def _across(job: Job, known: Copies, measured: dict[str, Any]) -> list[Finding]:
     """Copies that came on two sides of a given split; splits that Headstart makes keep copies together."""
     given = job.dataset.given_parts
-    if "train" not in given or job.splits.copies is None:
+    if "train" not in given:
         return []
-    groups = job.splits.copies.near
+    groups = known.near
     found = []
     for part in ("validation", "test"):
         if part not in given:
@@ -53,18 +54,17 @@ def _across(job: Job, measured: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def _within(job: Job, measured: dict[str, Any]) -> list[Finding]:
+def _within(job: Job, known: Copies, measured: dict[str, Any]) -> list[Finding]:
     """Copies within the data, or within the training part where parts were given."""
-    assert job.splits.copies is not None
     rows = np.asarray(job.dataset.given_parts.get("train", np.arange(len(job.dataset))))
-    exact, near = (groups[rows] for groups in (job.splits.copies.exact, job.splits.copies.near))
-    _, first, group = np.unique(near, return_index=True, return_inverse=True)
-    extra = np.flatnonzero(first[group.reshape(-1)] != np.arange(len(rows)))
-    measured["copies"] = {"exact": len(rows) - len(np.unique(exact)), "all": len(extra), "of": len(rows)}
+    _, first, group = np.unique(known.near[rows], return_index=True, return_inverse=True)
+    original = first[group.reshape(-1)]
+    extra = np.flatnonzero(original != np.arange(len(rows)))
+    measured["copies"] = {"exact": len(rows) - len(np.unique(known.exact[rows])), "all": len(extra), "of": len(rows)}
     if not len(extra):
         return []
     ids = job.dataset.ids
-    pairs = [f"{ids[rows[i]]} = {ids[rows[first[group.reshape(-1)[i]]]]}" for i in extra]
+    pairs = [f"{ids[rows[i]]} = {ids[rows[original[i]]]}" for i in extra]
     only_near = len(extra) - measured["copies"]["exact"]
     are = "is a copy of another" if len(extra) == 1 else "are copies of others"
     nearly = f", {only_near:,} of them nearly" if only_near else ""

@@ -37,7 +37,7 @@ from headstart.verbs.model_choice import with_chosen_model
 from headstart.verbs.options import FitOptions, make_options
 from headstart.verbs.report import report
 from headstart.verbs.run import Run
-from headstart.verbs.running import absolute, as_module, interruptible, named_paths, tidy
+from headstart.verbs.running import absolute, interruptible, named_paths, take_model, tidy
 from headstart.verbs.scratch import run_scratch
 from headstart.verbs.start import build_model
 from headstart.verbs.tasks import fit_tasks
@@ -71,8 +71,7 @@ def fit(data: Any, *, model: str | Backbone | None = None, **options: Any) -> Ru
     KeyboardInterrupt
         After Ctrl-C; `resume` continues.
     """
-    module = as_module(model)
-    options |= {} if model is None else {"model": model if module is None else "module"}
+    module = take_model(model, options)
     checked = make_options(options)
     method = get("strategy", checked.strategy if checked.strategy != "auto" else "lp-ft")
     several = named_sources(data)

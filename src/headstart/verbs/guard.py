@@ -145,10 +145,10 @@ def _judged(
 
 def _over_probe(metric: str, gap: Gap, who: str, p: float | None) -> dict[str, Any] | None:
     """The gap to the linear probe, in numbers and words; None where it is not defined, or where there is none."""
-    if None in gap.values() or not any(gap.values()):
-        return None
     low, high = gap["low"], gap["high"]
-    sure = (low is not None and low > 0) or (high is not None and high < 0)
+    if low is None or high is None or not any(gap.values()):
+        return None
+    sure = low > 0 or high < 0
     text = f"Beside {NAMES['linear_probe']}, {who} is {_better(metric, gap)}{_doubt(gap, p)}"
     return {"gap": dict(gap), "mcnemar": p, "text": f"{text}." if sure else f"{text}, which may be chance."}
 

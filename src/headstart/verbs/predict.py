@@ -11,7 +11,7 @@ import torch
 from headstart.core.errors import ConfigError, DataError, did_you_mean
 from headstart.core.progress import progress
 from headstart.data import Dataset, Task, load_inputs
-from headstart.data.load import check_scale
+from headstart.data.scales import check_scale
 from headstart.models.backbone import Backbone
 from headstart.models.bundle import Bundle, load_predictor
 from headstart.models.raw import RawPixels

@@ -21,14 +21,16 @@ def absolute(data: str | Path) -> str:
     return str(data) if str(data).startswith("sample:") else str(Path(os.path.expanduser(data)).absolute())
 
 
-def as_module(model: Any) -> Backbone | None:
-    """A network that was given as an object; None for a reference, or nothing.
+def take_model(model: Any, options: dict[str, Any]) -> Backbone | None:
+    """Put a network's reference into the options; one that was given as an object is returned, and called "module".
 
     Raises
     ------
     ConfigError
         For anything else.
     """
+    if model is not None:
+        options["model"] = model if isinstance(model, str) else "module"
     if model is None or isinstance(model, str):
         return None
     if not isinstance(model, Backbone):

@@ -29,7 +29,7 @@ from headstart.verbs.domain.options import AdaptOptions, make_adapt_options
 from headstart.verbs.domain.pair import TARGET, Pair
 from headstart.verbs.domain.shallow import SOURCE_ONLY, imitating
 from headstart.verbs.estimate import begun, forward_speed, frozen_steps, over_seeds, planned, training_speed
-from headstart.verbs.running import as_module
+from headstart.verbs.running import take_model
 
 PILOTS = (80, 160)
 """Samples of each domain that a method on features is timed with, to tell how its time grows."""
@@ -58,8 +58,7 @@ def estimate_adaptation(
     HeadstartError
         As for `adapt`.
     """
-    module = as_module(model)
-    options |= {} if model is None else {"model": model if module is None else "module"}
+    module = take_model(model, options)
     checked = make_adapt_options(options)
     check_adapt_options(checked, source is None)
     with tempfile.TemporaryDirectory() as scratch:
