@@ -85,10 +85,10 @@ def read_folder(folder: Path, modality: str | None = None) -> Raw:
         If the folder is missing or may not be read, holds no samples, or holds samples but no class folders.
     """
     if not folder.exists():
-        near = sorted(p.name for p in folder.parent.iterdir()) if folder.parent.is_dir() else []
+        near = [p.name for p in _children(folder.parent)] if folder.parent.is_dir() else []
         # Names like the one that was given, else what there is.
         like = near_names(folder.name, near) or near[:10]
-        hint = f"{folder.parent} has: {', '.join(like)}." if like else "Check the path."
+        hint = f"Where it would be there is: {', '.join(like)}." if like else "Check the path."
         raise DataError(f"There is no folder or file {folder}.", hint)
     modality = modality or modality_of_folder(folder)
     suffixes, many = SUFFIXES[modality], "pictures" if modality == "image" else "texts"
